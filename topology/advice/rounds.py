@@ -1,21 +1,23 @@
 """Rounds of decentralised SGD to a target, from the consensus curve of a topology.
 
-Koloskova et al., "A unified theory of decentralized SGD with changing topology and local updates", ICML 2020, bound the
-mean over rounds of ‖∇f‖² by three terms (the proof of Theorem 2, without its constants)::
+Koloskova et al., "A unified theory of decentralized SGD with changing topology and local updates", ICML 2020,
+bound the mean over rounds of ‖∇f‖² by three terms (the proof of Theorem 2, without its constants)::
 
     F₀ / (η T)  +  η L σ² / n  +  L² Ξ,
 
-with step size η and consensus distance Ξ. They bound Ξ by ``η² (ζ² τ²/p² + σ² τ/p)``, from a worst case that decays by
-1 − p every τ rounds. Who gets which number in a topology is arbitrary, though, and if numbers are dealt out at random,
-c_t / c₀ of the consensus curve is *exactly* what t rounds leave of any disagreement, in expectation. A node that is away
-from the others is also pulled back by the loss itself: a step on a loss of curvature L leaves 1 − ηL of a deviation. So
-where nodes step and then mix, a round at a time,
+with step size η and consensus distance Ξ. They bound Ξ by ``η² (ζ² τ²/p² + σ² τ/p)``, from a worst case that
+decays by 1 − p every τ rounds. Who gets which number in a topology is arbitrary, though, and if numbers are dealt
+out at random, c_t / c₀ of the consensus curve is *exactly* what t rounds leave of any disagreement, in
+expectation. A node that is away from the others is also pulled back by the loss itself: a step on a loss of
+curvature L leaves 1 − ηL of a deviation. So where nodes step and then mix, a round at a time::
 
-    Ξ  ≤  η² (ζ² H² + σ² S),   H = Σ_{t ≥ 1} (1 − ηL)^{t − 1} √(c_t / c₀),   S = Σ_{t ≥ 1} (1 − ηL)^{2(t − 1)} c_t / c₀,
+    Ξ ≤ η² (ζ² H² + σ² S)
+    H = Σ_{t ≥ 1} (1 − ηL)^{t − 1} √(c_t / c₀)
+    S = Σ_{t ≥ 1} (1 − ηL)^{2(t − 1)} c_t / c₀
 
-the first by the triangle inequality, for differences between gradients that stay; the second for noise that is new in
-every round. The rounds T follow for each η ≤ 1/L, and the best η is taken. As ε → 0 steps become short, nothing pulls
-back, and the terms of the theorem are left.
+the first by the triangle inequality, for differences between gradients that stay; the second for noise that is
+new in every round. The rounds T follow for each η ≤ 1/L, and the best η is taken. As ε → 0 steps become short,
+nothing pulls back, and the terms of the theorem are left.
 """
 
 from __future__ import annotations

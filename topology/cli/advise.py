@@ -37,7 +37,9 @@ def advise(  # noqa: PLR0917 - options of the command line
     compute: Annotated[str, typer.Option(help="Training between two rounds.")] = "0s",
     heterogeneity: Annotated[float, typer.Option(help="ζ: how much gradients differ between nodes.")] = 1.0,
     noise: Annotated[float, typer.Option(help="σ: how noisy a node's gradients are.")] = 1.0,
-    target: Annotated[float, typer.Option(help="ε: squared gradient norm to reach, at the nodes' own models.")] = 0.1,
+    target: Annotated[
+        float, typer.Option(help="ε: squared gradient norm to reach, at the nodes' own models.")
+    ] = 0.1,
     candidate: Annotated[list[str] | None, typer.Option(help="Consider only these; repeat.")] = None,
     hostile: Annotated[
         int,

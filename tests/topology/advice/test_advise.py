@@ -61,7 +61,7 @@ def test_no_recommendation_contradicts_a_curve(n, budget, heterogeneity, noise, 
 
 
 def test_the_advice_for_exact_averaging_is_the_theorem():
-    """Complete graph: of Theorem 2's terms the first is left, 4 L F₀ σ² / (n ε²) at the best η = ε n / (2 L σ²)."""
+    """Complete graph: of Theorem 2's terms one is left, 4 L F₀ σ² / (n ε²) at the best η = ε n / (2 L σ²)."""
     advice = topology.advise(
         8, 7, 1_000_000, 8e6, 0.5, 2.0, 3.0, target=0.1, candidates=["complete:8"], compute_seconds=4.0
     )
