@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch.fx import GraphModule, Node
 
-__all__ = ["classes_first"]
+__all__ = ["classes_first", "is_call", "shape_of", "swaps_last"]
 
 aten = torch.ops.aten
 
@@ -24,16 +24,18 @@ def classes_first(graph: GraphModule) -> GraphModule:
     nodes = graph.graph
     nodes.eliminate_dead_code()
     for node in list(nodes.nodes):
-        if _is(node, aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default):
+        if is_call(
+            node, aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default
+        ):
             source = node.args[0]
-            if isinstance(source, Node) and _shape(source) == _shape(node):
+            if isinstance(source, Node) and shape_of(source) == shape_of(node):
                 node.replace_all_uses_with(source)
                 nodes.erase_node(node)
     for node in list(nodes.nodes):
-        if _is(node, aten.bmm.default):
+        if is_call(node, aten.bmm.default):
             _outputs_before_samples(graph, node)
     for node in list(nodes.nodes):
-        if _swaps_last(node) and _is(node.args[0], aten.bmm.default):
+        if swaps_last(node) and is_call(node.args[0], aten.bmm.default):
             _gradient_in_place(graph, node)
     nodes.eliminate_dead_code()
     graph.recompile()
@@ -42,9 +44,9 @@ def classes_first(graph: GraphModule) -> GraphModule:
 
 def _outputs_before_samples(graph: GraphModule, product: Node) -> None:
     samples, weights = product.args
-    if not (isinstance(weights, Node) and _swaps_last(weights)):
+    if not (isinstance(weights, Node) and swaps_last(weights)):
         return
-    shape = _shape(product)
+    shape = shape_of(product)
     if shape[-1] >= shape[-2]:
         return
     with graph.graph.inserting_before(product):
@@ -62,7 +64,7 @@ def _gradient_in_place(graph: GraphModule, turned: Node) -> None:
     product = turned.args[0]
     assert isinstance(product, Node)  # noqa: S101 - the caller matched it
     left, right = product.args
-    if not (isinstance(left, Node) and _swaps_last(left)) or len(product.users) > 1:
+    if not (isinstance(left, Node) and swaps_last(left)) or len(product.users) > 1:
         return
     with graph.graph.inserting_before(product):
         result = graph.graph.call_function(aten.bmm.default, (_transpose(graph, right), left.args[0]))
@@ -72,28 +74,31 @@ def _gradient_in_place(graph: GraphModule, turned: Node) -> None:
 
 def _transpose(graph: GraphModule, matrix: object) -> Node:
     assert isinstance(matrix, Node)  # noqa: S101 - an operand of bmm
-    if _swaps_last(matrix):
+    if swaps_last(matrix):
         inner = matrix.args[0]
         assert isinstance(inner, Node)  # noqa: S101 - an operand of transpose
         return inner
-    batch, rows, columns = _shape(matrix)
+    batch, rows, columns = shape_of(matrix)
     result = graph.graph.call_function(aten.transpose.int, (matrix, 1, 2))
     result.meta["tensor_meta"] = matrix.meta["tensor_meta"]._replace(shape=(batch, columns, rows))
     return result
 
 
-def _is(node: object, *targets: object) -> bool:
+def is_call(node: object, *targets: object) -> bool:
+    """Whether a node calls one of these functions."""
     return isinstance(node, Node) and node.op == "call_function" and node.target in targets
 
 
-def _swaps_last(node: object) -> bool:
+def swaps_last(node: object) -> bool:
+    """Whether a node transposes the matrices of a batch."""
     return (
         isinstance(node, Node)
-        and _is(node, aten.transpose.int)
-        and len(_shape(node)) == 3
+        and is_call(node, aten.transpose.int)
+        and len(shape_of(node)) == 3
         and {int(d) % 3 for d in node.args[1:]} == {1, 2}  # type: ignore[arg-type]
     )
 
 
-def _shape(node: Node) -> tuple[int, ...]:
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Shape of what a node computes."""
     return tuple(node.meta["tensor_meta"].shape)

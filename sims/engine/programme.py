@@ -29,8 +29,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from gossipfl.caches import cache_directory
 from sims.engine.captured import Captured, pays
+from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.gil_free import unlocked_runners
 from sims.engine.graph_passes import classes_first
+from sims.engine.products import compiler_options, source_digest, with_products, without_products
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
@@ -42,6 +44,7 @@ Compile = Literal["auto", "always", "never"]
 Function = Callable[..., Any]
 _WORTH_SECONDS = 30.0  # of traced work yet to be done
 _SECONDS_AN_OPERATION = 0.03  # of compiling: two graphs of 4,500 together took some 120 s of CPU
+_OPTIONS: dict[str, Any] = {"cpp.threads": 1}
 _SILENT_OPERATIONS = 600  # so few are compiled within what nobody takes for a hang
 
 
@@ -107,9 +110,10 @@ class Programme:
             return
         if compile_when == "never" or arguments[0].device.type != "cpu":
             return
-        package = self._package_file(graph, arguments, growing)
+        rewritten, options = self._rewritten(graph)
+        package = self._package_file(rewritten, arguments, growing)
         if package.is_file() or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
-            self._compile(graph, arguments, growing, package, threads, trials)
+            self._compile(rewritten, options, arguments, growing, package, threads, trials)
 
     def __call__(self, thread: int, *arguments: Tensor) -> Any:
         """Call the function from thread number ``thread``."""
@@ -140,6 +144,15 @@ class Programme:
             return graph
         return rewritten
 
+    def _rewritten(self, graph: GraphModule) -> tuple[GraphModule, dict[str, Any]]:
+        """The graph as the compiler is to have it, and its options."""
+        try:
+            rewritten = for_the_compiler(graph)
+            return rewritten, {**_OPTIONS, **(compiler_options() if with_products(rewritten) else {})}
+        except Exception as error:  # whatever a user's module may have been traced to
+            logger.info("%s is compiled as it was traced: %s", self.name, error)
+            return graph, _OPTIONS
+
     def _captured(self, graph: GraphModule, arguments: tuple[Tensor, ...], trials: Trials) -> bool:
         if len(self._runs) > 1 or not pays(arguments, trials.expected):
             return False
@@ -166,14 +179,14 @@ class Programme:
     ) -> Path:
         shapes = list(_shapes(arguments, growing))
         constants = [(name, _digest(value)) for name, value in graph.named_buffers()]
-        text = repr(
-            (graph.code, shapes, constants, torch.__version__, torch.backends.cpu.get_cpu_capability())
-        )
+        machine = torch.__version__, torch.backends.cpu.get_cpu_capability(), source_digest()
+        text = repr((graph.code, shapes, constants, *machine))
         return cache_directory() / "compiled" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt2"
 
     def _compile(
         self,
         graph: GraphModule,
+        options: dict[str, Any],
         arguments: tuple[Tensor, ...],
         growing: Sequence[int],
         package: Path,
@@ -184,7 +197,7 @@ class Programme:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if not package.is_file():
-                    self._make_package(graph, arguments, growing, package)
+                    self._make_package(graph, options, arguments, growing, package)
                 loaded = _runner(torch._inductor.aoti_load_package(str(package)))
                 trials.require(loaded)
                 with torch.no_grad():
@@ -200,7 +213,12 @@ class Programme:
         self.tier = "compiled"
 
     def _make_package(
-        self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int], package: Path
+        self,
+        graph: GraphModule,
+        options: dict[str, Any],
+        arguments: tuple[Tensor, ...],
+        growing: Sequence[int],
+        package: Path,
     ) -> None:
         operations = len(graph.graph.nodes)
         level = logging.INFO if operations <= _SILENT_OPERATIONS else logging.WARNING
@@ -208,14 +226,22 @@ class Programme:
         logger.log(level, what, self.name, operations, _SECONDS_AN_OPERATION * operations)
         package.parent.mkdir(parents=True, exist_ok=True)
         dynamic = [{0: torch.export.Dim.DYNAMIC} if k in growing else None for k in range(len(arguments))]
-        with tempfile.TemporaryDirectory(dir=package.parent) as folder, torch.no_grad():
-            exported = torch.export.export(graph, arguments, dynamic_shapes=tuple(dynamic))
-            made = torch._inductor.aoti_compile_and_package(
-                exported,
-                package_path=str(Path(folder) / package.name),
-                inductor_configs={"cpp.threads": 1},
-            )
-            Path(made).replace(package)
+
+        def make(graph: GraphModule, options: dict[str, Any]) -> None:
+            with tempfile.TemporaryDirectory(dir=package.parent) as folder, torch.no_grad():
+                exported = torch.export.export(graph, arguments, dynamic_shapes=tuple(dynamic))
+                made = torch._inductor.aoti_compile_and_package(
+                    exported, package_path=str(Path(folder) / package.name), inductor_configs=options
+                )
+                Path(made).replace(package)
+
+        try:
+            make(graph, options)
+        except Exception as error:  # an older torch, or a compiler that knows no vectors
+            if options.keys() == _OPTIONS.keys():
+                raise
+            logger.info("%s is compiled with torch's products: %s", self.name, error)
+            make(without_products(graph), _OPTIONS)
 
 
 def _pointed_at(arguments: tuple[Tensor, ...]) -> Tensor:

@@ -129,3 +129,22 @@ def test_what_takes_long_to_compile_is_announced(operations, caplog, monkeypatch
     assert made.tier == "traced"
     assert "could not be compiled and runs traced" in caplog.text
     assert ("compiling a test, once" in caplog.text) is (operations > 600)
+
+
+def test_where_our_products_cannot_be_compiled_torchs_are(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked = []
+
+    def fail_at_first(exported, *, package_path, inductor_configs):
+        called = {str(node.target) for node in exported.graph.nodes}
+        asked.append(
+            ("gossipfl.product.default" in called, "aten.bmm.default" in called, len(inductor_configs))
+        )
+        raise RuntimeError("no vectors here")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fail_at_first)
+    left, right = sample(3, 4, 8), sample(3, 8, 16)
+    made = programme(lambda a, b: (torch.bmm(a, b),), left, right, compile_when="always")
+    assert made.tier == "traced"
+    assert torch.equal(made(0, left, right)[0], left @ right)
+    assert asked == [(True, False, 2), (False, True, 1)]

@@ -1,0 +1,181 @@
+"""Products of small matrices: our kernels against torch's, and graphs for the compiler against their origin."""
+
+import ctypes
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+
+import sims.engine.products as products
+from sims.engine.compiled_passes import for_the_compiler
+from sims.engine.graph_passes import classes_first, shape_of, swaps_last
+from sims.engine.products import with_products
+
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+ENTRY = """
+#include <cstdint>
+#include "{source}"
+extern "C" int product(const float* a, const int64_t* as, const float* b, const int64_t* bs, float* out,
+                       int64_t B, int64_t M, int64_t K, int64_t N) {{
+  return products::product(a, as, b, bs, out, B, M, K, N);
+}}
+"""
+
+
+@pytest.fixture(scope="module", params=["native", "x86-64-v3"])
+def kernel(request, tmp_path_factory):
+    """The kernels, for this machine and for one whose vectors are half as long."""
+    if COMPILER is None:
+        pytest.skip("there is no C++ compiler")
+    folder = tmp_path_factory.mktemp("products")
+    source, library = folder / "entry.cpp", folder / "entry.so"
+    source.write_text(ENTRY.format(source=Path(products.__file__).with_suffix(".cpp")))
+    flags = ["-O1", f"-march={request.param}", "-std=c++20", "-shared", "-fPIC"]
+    done = subprocess.run(
+        [COMPILER, *flags, source, "-o", library], check=False, capture_output=True, text=True
+    )
+    if done.returncode and request.param != "native":
+        pytest.skip(f"not this processor: {done.stderr[:80]}")
+    assert not done.returncode, done.stderr
+    return ctypes.CDLL(str(library)).product
+
+
+def multiplied(kernel, left, right):
+    """Their products, and whether there was a kernel."""
+    batch, rows, inner = left.shape
+    columns = right.shape[2]
+    result = torch.full((batch, rows, columns), torch.nan)
+    strides = [(ctypes.c_int64 * 3)(*each.stride()) for each in (left, right)]
+    pointers = [ctypes.c_void_p(each.data_ptr()) for each in (left, right, result)]
+    sizes = map(ctypes.c_int64, (batch, rows, inner, columns))
+    done = kernel(pointers[0], strides[0], pointers[1], strides[1], pointers[2], *sizes)
+    return result, bool(done)
+
+
+def matrices(*shape, transposed):
+    drawn = torch.Generator().manual_seed(sum(shape))
+    if transposed:
+        return torch.randn(shape[0], shape[2], shape[1], generator=drawn).transpose(1, 2)
+    return torch.randn(*shape, generator=drawn)
+
+
+def test_every_shape_and_layout_gives_torchs_product(kernel):
+    kernels = 0
+    sizes = (1, 4, 5, 6, 11), (1, 3, 8, 9, 15, 16, 17, 33), (1, 3, 4, 5, 8, 9, 15, 16, 20, 33, 64, 71)
+    for rows, inner, columns in itertools.product(*sizes):
+        for turned in itertools.product((False, True), repeat=2):
+            left = matrices(3, rows, inner, transposed=turned[0])
+            right = matrices(3, inner, columns, transposed=turned[1])
+            found, done = multiplied(kernel, left, right)
+            if done:
+                kernels += 1
+                assert torch.allclose(found, left @ right, rtol=1e-5, atol=1e-5), (
+                    rows,
+                    inner,
+                    columns,
+                    turned,
+                )
+            else:
+                assert found.isnan().all()
+    assert kernels > 1000
+
+
+def test_strided_rows_and_one_matrix_for_all(kernel):
+    """As slices of rows of models are, and what is the same for all nodes."""
+    rows = torch.randn(3, 700)
+    left = rows[:, 20:660].view(3, 10, 64)
+    shared = torch.randn(1, 20, 64).expand(3, 20, 64).transpose(1, 2)
+    found, done = multiplied(kernel, left, shared)
+    assert done
+    assert torch.allclose(found, left @ shared, rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_beyond_all_bounds_stay_where_they_are(kernel):
+    """Vectors overlap at the ends of rows: a number there must not be taken twice, nor from a neighbour."""
+    left, right = torch.randn(2, 3, 19), torch.randn(2, 6, 19)
+    left[0, 1, 2], right[1, 5, 18] = torch.inf, torch.nan
+    found, done = multiplied(kernel, left, right.transpose(1, 2))
+    assert done
+    assert torch.allclose(found, left @ right.transpose(1, 2), rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_a_product_depends_on_its_own_matrices_alone(kernel):
+    left, right = torch.randn(7, 10, 64), torch.randn(7, 20, 64)
+    together, _ = multiplied(kernel, left, right.transpose(1, 2))
+    for k in range(7):
+        alone, _ = multiplied(kernel, left[k : k + 1], right[k : k + 1].transpose(1, 2))
+        assert torch.equal(alone[0], together[k])
+
+
+def slope_of(rows, inputs, targets):
+    """A step of logistic regression, as vmap and autograd write it down."""
+
+    def loss(row, inputs, targets):
+        return functional.cross_entropy(functional.linear(inputs, row[:50].view(5, 10), row[50:]), targets)
+
+    return (rows - 0.5 * torch.func.vmap(torch.func.grad(loss))(rows, inputs, targets),)
+
+
+def step():
+    drawn = torch.Generator().manual_seed(4)
+    rows, inputs = torch.randn(6, 55, generator=drawn), torch.randn(6, 12, 10, generator=drawn)
+    targets = torch.randint(0, 5, (6, 12), generator=drawn)
+    targets[2, 3] = -100  # left out of the loss
+    return classes_first(make_fx(slope_of)(rows, inputs, targets)), (rows, inputs, targets)
+
+
+def test_between_two_products_there_is_one_order_of_memory():
+    graph, arguments = step()
+    rewritten = for_the_compiler(graph)
+    assert torch.allclose(rewritten(*arguments)[0], slope_of(*arguments)[0], rtol=1e-5, atol=1e-6)
+    called = [node for node in rewritten.graph.nodes if node.op == "call_function"]
+    (softmax,) = [node for node in called if node.target is torch.ops.aten._softmax.default]
+    assert shape_of(softmax) == (6, 5, 12)
+    first, second = [node for node in called if node.target is torch.ops.aten.bmm.default]
+    between = called[called.index(first) + 1 : called.index(second)]
+    assert not [node for node in between if swaps_last(node)]
+    gone = (
+        torch.ops.aten.gather.default,
+        torch.ops.aten._log_softmax.default,
+        torch.ops.aten.ones_like.default,
+    )
+    assert not [node for node in called if node.target in gone]
+
+
+def test_a_loss_that_is_asked_for_is_kept():
+    def both(rows, inputs, targets):
+        def loss(row, inputs, targets):
+            return functional.cross_entropy(inputs @ row.view(10, 5), targets)
+
+        slope, value = torch.func.vmap(torch.func.grad_and_value(loss))(rows, inputs, targets)
+        return slope, value
+
+    _, (rows, inputs, targets) = step()
+    arguments = rows[:, :50].clone(), inputs, targets
+    graph = classes_first(make_fx(both)(*arguments))
+    for found, expected in zip(for_the_compiler(graph)(*arguments), both(*arguments), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_label_out_of_range_is_an_error_still():
+    graph, (rows, inputs, targets) = step()
+    targets[1, 1] = 5
+    with pytest.raises((RuntimeError, IndexError)):
+        for_the_compiler(graph)(rows, inputs, targets)
+
+
+def test_large_products_and_other_numbers_are_left_to_torch():
+    def product(left, right):
+        return (torch.bmm(left, right),)
+
+    small = make_fx(product)(torch.randn(2, 4, 8), torch.randn(2, 8, 16))
+    large = make_fx(product)(torch.randn(1, 2, 512), torch.randn(1, 512, 512))
+    double = make_fx(product)(torch.randn(2, 4, 8).double(), torch.randn(2, 8, 16).double())
+    assert [with_products(each) for each in (small, large, double)] == [True, False, False]
+    left, right = torch.randn(2, 4, 8), torch.randn(2, 8, 16)
+    assert torch.equal(small(left, right)[0], left @ right)
