@@ -1,8 +1,7 @@
 """Recurrent layers, attention and linear layers that can be batched over parameters.
 
 torch's GRU, LSTM and RNN layers call fused operators, for which ``vmap`` has no rule. Under this mode they are
-computed step by step with torch's own decompositions of the same operators, so that a simulation can train many
-models at once; a peer with its one model keeps the fused operators. Attention of all rows is one call of its own
+computed as `gossipfl.tasks.batched_recurrence` has them, so that a simulation can train many models at once; a peer with its one model keeps the fused operators. Attention of all rows is one call of its own
 fused operator, and a linear layer one product a row.
 """
 
@@ -19,6 +18,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from gossipfl.tasks.batched_attention import attention
+from gossipfl.tasks.batched_recurrence import gru_layer, lstm_layer, plain_layer
 
 __all__ = ["BatchableOperators"]
 
@@ -31,10 +31,10 @@ def _decompositions() -> Mapping[Callable[..., Any], Callable[..., Any]]:
         from torch._decomp import decompositions as known
 
         return {
-            functions.gru: known.gru_impl,
+            functions.gru: partial(_recurrent, known, gru_layer),
             functions.lstm: partial(_lstm, known),
-            functions.rnn_tanh: known.rnn_tanh_input,
-            functions.rnn_relu: known.rnn_relu_input,
+            functions.rnn_tanh: partial(_recurrent, known, partial(plain_layer, relu=False)),
+            functions.rnn_relu: partial(_recurrent, known, partial(plain_layer, relu=True)),
             functions.lstm_cell: _lstm_cell,
             functions.gru_cell: _gru_cell,
         }
@@ -51,15 +51,39 @@ def _lstm(  # noqa: PLR0917 - torch calls it
     layers: int,
     *options: Any,  # noqa: ANN401
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute an LSTM as torch's decomposition does, but never with oneDNN, which has no rule either."""
+    """Compute an LSTM; a projected one as torch's decomposition does, but never with oneDNN, which has no rule."""
     projected = state[0].shape[2] != state[1].shape[2]
     gathered = known.gather_params(parameters, has_biases, projected)
     start = list(zip(*state, strict=True))
     outputs, ends = known._rnn_helper(
-        inputs, start, gathered, has_biases, layers, *options, known.one_layer_lstm
+        inputs,
+        start,
+        gathered,
+        has_biases,
+        layers,
+        *options,
+        known.one_layer_lstm if projected else lstm_layer,
     )
     hidden, cell = zip(*ends, strict=True)
     return outputs, torch.stack(hidden), torch.stack(cell)
+
+
+def _recurrent(  # noqa: PLR0917 - torch calls it
+    known: ModuleType,
+    layer: Callable[..., tuple[Tensor, Tensor]],
+    inputs: Tensor,
+    state: Tensor,
+    parameters: Sequence[Tensor],
+    has_biases: bool,  # noqa: FBT001
+    layers: int,
+    *options: Any,  # noqa: ANN401
+) -> tuple[Tensor, Tensor]:
+    """Compute layers of a kind with one state."""
+    gathered = known.gather_params(parameters, has_biases, False)  # noqa: FBT003
+    outputs, ends = known._rnn_helper(
+        inputs, state.unbind(0), gathered, has_biases, layers, *options, layer
+    )
+    return outputs, torch.stack(ends)
 
 
 def _lstm_cell(  # noqa: PLR0917 - torch calls it
