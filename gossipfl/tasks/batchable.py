@@ -1,8 +1,9 @@
 """Recurrent layers, attention and linear layers that can be batched over parameters.
 
 torch's GRU, LSTM and RNN layers call fused operators, for which ``vmap`` has no rule. Under this mode they are
-computed as `gossipfl.tasks.batched_recurrence` has them, so that a simulation can train many models at once; a peer with its one model keeps the fused operators. Attention of all rows is one call of its own
-fused operator, and a linear layer one product a row.
+computed by `gossipfl.tasks.batched_recurrence`, so that a simulation can train many models at once; a peer with
+its one model keeps the fused operators. Attention of all rows is one call of its own fused operator, and a linear
+layer one product a row.
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ def _recurrent(  # noqa: PLR0917 - torch calls it
 ) -> tuple[Tensor, Tensor]:
     """Compute layers of a kind with one state."""
     gathered = known.gather_params(parameters, has_biases, False)  # noqa: FBT003
-    outputs, ends = known._rnn_helper(
-        inputs, state.unbind(0), gathered, has_biases, layers, *options, layer
-    )
+    outputs, ends = known._rnn_helper(inputs, state.unbind(0), gathered, has_biases, layers, *options, layer)
     return outputs, torch.stack(ends)
 
 
