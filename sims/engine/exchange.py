@@ -28,6 +28,7 @@ from sims.engine.hostile import HostileNodes, Lies
 from sims.engine.masked_sums import MaskedSums
 from sims.engine.mixing import Mixing
 from sims.engine.neighbourhoods import Complete, Sparse, neighbourhoods
+from sims.engine.part import Everybody, Part, Surroundings
 from sims.engine.workers import Workers
 from sims.errors import NotSimulable
 from topology.sequences import MixingSequence
@@ -86,6 +87,8 @@ class Exchanges:
         Threads that share sums; by default the caller's alone.
     pushes : bool
         Whether senders keep the mass of rows that do not arrive (push-sum); else receivers make up for it.
+    part : Part, optional
+        The nodes whose rows are here; by default all.
 
     Attributes
     ----------
@@ -106,22 +109,26 @@ class Exchanges:
         masked_sums: MaskedSums | None = None,
         workers: Workers | None = None,
         pushes: bool = False,
+        part: Part | None = None,
     ) -> None:
         self._pushes = pushes
+        self._part = part or Everybody(sequence.n)
         self.hostile, self.masked_sums = hostile, masked_sums
         self.sequence, self.seed, self.device, self.outgoing = sequence, seed, device, outgoing
         self.messages, self.bytes = 0, 0
-        self._numbers = torch.arange(sequence.n, device=device)
+        self._numbers = torch.from_numpy(self._part.numbers).to(device)
         self._cliques = None if cliques is None else torch.from_numpy(cliques.astype(np.int64)).to(device)
         self._round = self._exchange = 0
         self._missing: Sequence[MissingRows] = ()
         self._complete = complete
         self._matrix: csr_array | None = None
+        self._near: Surroundings | None = None
         self._mixing: Mixing | None = None
         self._workers = workers or Workers(1)
         self._messages_of_matrix = 0
-        self._ends: tuple[Links, Tensor] | None = None
+        self._ends: tuple[Links, Surroundings] | None = None
         self._lists: Sparse | None = None
+        self._cliquemates_matrix: csr_array | None = None
 
     def begin(self, number: int, *, missing: Sequence[MissingRows] = ()) -> None:
         """Turn to round ``number``, counted from 0.
@@ -136,22 +143,23 @@ class Exchanges:
         if self.hostile is not None:
             self.hostile.begin(number)
         if self._complete:
-            self._messages_of_matrix = self.sequence.n * (self.sequence.n - 1)
+            self._messages_of_matrix = len(self._numbers) * (self.sequence.n - 1)
             return
         matrix = self.sequence.matrix(number)
         if matrix is self._matrix:
             return
-        self._matrix = matrix
+        self._matrix, self._near = matrix, self._part.around(matrix)
         self._mixing = self._ends = self._lists = None
-        owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-        self._messages_of_matrix = int(((owners != matrix.indices) & (matrix.data != 0)).sum())
+        mine = self._near.matrix
+        owners = np.repeat(np.arange(mine.shape[0]), np.diff(mine.indptr))
+        self._messages_of_matrix = int(((owners != mine.indices) & (mine.data != 0)).sum())
 
     def links(self) -> Links:
         """Give the ends of the round's links.
 
         The round's matrix has an entry at (j, i) wherever it has one at (i, j).
         """
-        return self._links_and_opposites()[0]
+        return self._links_and_others()[0]
 
     def __call__(self, exchange: AnyExchange) -> Mixed:
         """Carry out one exchange.
@@ -178,10 +186,11 @@ class Exchanges:
 
     def _among_neighbours(self, exchange: Exchange) -> Mixed:
         missing = self._gone()
-        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix - missing.unsent)
+        sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix - self._unsent(missing))
         if len(missing):
-            without = Mixing(self._without(missing), device=self.device, workers=self._workers)
-            return sent.mixed(without(sent.decoded))
+            near = self._part.around(self._without(missing))
+            without = Mixing(near.matrix, device=self.device, workers=self._workers)
+            return sent.mixed(without(near.reach(sent.decoded)))
         mixed, lies = self._mixed(sent.decoded), self._lies(sent)
         if lies is None:
             return sent.mixed(mixed)
@@ -195,11 +204,15 @@ class Exchanges:
 
     def _in_cliques(self, exchange: Exchange) -> Mixed:
         assert self._cliques is not None  # noqa: S101 - requirements have been checked
-        members = torch.bincount(self._cliques)
-        sent = self._sent(exchange, self._numbers, messages=int((members * (members - 1)).sum()))
+        members, own = torch.bincount(self._cliques), self._cliques.index_select(0, self._numbers)
+        sent = self._sent(exchange, self._numbers, messages=int((members[own] - 1).sum()))
         sums = sent.decoded.new_zeros(len(members), sent.decoded.shape[1])
-        means = sums.index_add_(0, self._cliques, sent.decoded) / members[:, None]
-        return sent.mixed(means.index_select(0, self._cliques))
+        near = self._part.around(self._together())
+        order = torch.from_numpy(np.argsort(near.numbers)).to(self.device)
+        cliques = self._cliques.index_select(0, torch.from_numpy(near.numbers).to(self.device))
+        rows = near.reach(sent.decoded)
+        sums.index_add_(0, cliques[order], rows.index_select(0, order))
+        return sent.mixed((sums / members[:, None]).index_select(0, own))
 
     def _masked(self, exchange: AnyExchange, sums: MaskedSums) -> Mixed:
         if not isinstance(exchange, Exchange) or exchange.over == "server":
@@ -219,26 +232,36 @@ class Exchanges:
         return sent.mixed(mixed)
 
     def _cliquemates(self) -> Sparse:
-        assert self._cliques is not None  # noqa: S101 - requirements have been checked
-        cliques = self._cliques.numpy()
-        together = (cliques[:, None] == cliques) / np.bincount(cliques)[cliques][:, None]
-        return Sparse(csr_array(together))
+        return Sparse(self._together())
+
+    def _together(self) -> csr_array:
+        """The matrix of means within cliques."""
+        if self._cliquemates_matrix is None:
+            assert self._cliques is not None  # noqa: S101 - requirements have been checked
+            cliques = self._cliques.cpu().numpy()
+            members = csr_array((np.ones(len(cliques)), (np.arange(len(cliques)), cliques)))
+            together = csr_array(members @ members.T)
+            together.sort_indices()
+            together.data /= np.repeat(np.bincount(cliques)[cliques], np.diff(together.indptr))
+            self._cliquemates_matrix = together
+        return self._cliquemates_matrix
 
     def _by_server(self, exchange: Exchange) -> Mixed:
         senders = len(exchange.rows) if exchange.senders is None else int(exchange.senders.sum())
         sent = self._sent(exchange, self._numbers, messages=senders)
         self._count(senders, IN_FULL.payload_bytes(sent.decoded.shape[1]))  # and the answers
-        return sent.mixed(_means(sent.decoded))
+        return sent.mixed(self._means(sent.decoded))
 
     def _over_links(self, exchange: LinkExchange) -> Mixed:
-        links, opposites = self._links_and_opposites()
-        numbers = (links.owner << 32) + links.neighbours
+        links, near = self._links_and_others()
+        numbers = (self._numbers.index_select(0, links.owner) << 32) + links.neighbours
         sent = self._sent(exchange, numbers, messages=len(numbers))
-        return sent.mixed(sent.decoded.index_select(0, opposites))
+        others = torch.from_numpy(near.matrix.indices.astype(np.int64)).to(self.device)
+        return sent.mixed(near.reach(sent.decoded).index_select(0, others))
 
     def _by_rule(self, exchange: NeighbourRows) -> Mixed:
         missing = self._gone()
-        messages, preview = self._messages_of_matrix - missing.unsent, exchange.preview
+        messages, preview = self._messages_of_matrix - self._unsent(missing), exchange.preview
         if preview is not None and preview.width and self.outgoing.mask is not None:
             preview = None  # peers send thinned rows to all
         if preview is not None:  # summaries go to all, wishes too, and rows to those who want them
@@ -247,14 +270,15 @@ class Exchanges:
             self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, self._numbers, messages=messages)
-        lists = Sparse(self._without(missing)) if len(missing) else self._lists_of_neighbours()
-        lies = self._lies(sent)
+        near = self._part.around(self._without(missing)) if len(missing) else self._near
+        lists = Sparse(near.matrix, near.numbers) if near and len(missing) else self._lists_of_neighbours()
+        lies, rows_around = self._lies(sent), near.reach(sent.decoded) if near else sent.decoded
         nodes, combined = [], []
 
         def outcome(around: Neighbourhood) -> Tensor:
             return exchange.combined(sent.widened(around))
 
-        for around in neighbourhoods(lists, sent.decoded, width=exchange.rows.shape[1]):
+        for around in neighbourhoods(lists, rows_around, width=exchange.rows.shape[1]):
             nodes.append(around.nodes)
             told = around if lies is None else lies.applied(around, _numbers(lists, around), outcome)
             if told is not around:  # peers refuse rows with numbers that are not finite
@@ -269,6 +293,9 @@ class Exchanges:
     def _gone(self) -> MissingRows:
         """The rows of this exchange that do not arrive."""
         return self._missing[self._exchange] if self._exchange < len(self._missing) else _ALL_ARRIVE
+
+    def _unsent(self, missing: MissingRows) -> int:
+        return missing.unsent if self._part.leads else 0
 
     def _without(self, missing: MissingRows) -> csr_array:
         """The round's matrix without some rows, whose weights go to those who lack them.
@@ -316,11 +343,15 @@ class Exchanges:
 
     def _mixed(self, sent: Tensor) -> Tensor:
         if self._complete:
-            return _means(sent)
+            return self._means(sent)
+        assert self._near is not None  # noqa: S101 - a round has begun
         if self._mixing is None:
-            assert self._matrix is not None  # noqa: S101 - a round has begun
-            self._mixing = Mixing(self._matrix, device=self.device, workers=self._workers)
-        return self._mixing(sent)
+            self._mixing = Mixing(self._near.matrix, device=self.device, workers=self._workers)
+        return self._mixing(self._near.reach(sent))
+
+    def _means(self, rows: Tensor) -> Tensor:
+        """The mean of all nodes' rows, as often as there are rows here."""
+        return self._part.mean(rows).expand_as(rows).contiguous()
 
     def _lists_of_neighbours(self) -> Sparse | Complete:
         return Complete(self.sequence.n) if self._complete else self._sparse()
@@ -328,21 +359,28 @@ class Exchanges:
     def _sparse(self) -> Sparse:
         """Neighbours in this round."""
         if self._lists is None:
-            self._lists = Sparse(self.sequence.matrix(self._round))
+            near = self._near or self._part.around(self.sequence.matrix(self._round))
+            self._lists = Sparse(near.matrix, near.numbers)
         return self._lists
 
-    def _links_and_opposites(self) -> tuple[Links, Tensor]:
-        """Ends of links, and for each the place of the other end of the same link."""
+    def _links_and_others(self) -> tuple[Links, Surroundings]:
+        """Ends of links, and for each the other end of the same link, as a permutation."""
         if self._ends is None:
-            ends = self._sparse()
-            owners = np.repeat(np.arange(self.sequence.n), ends.degrees)
+            lists, every = self._sparse(), Sparse(self.sequence.matrix(self._round))
+            owners = np.repeat(np.arange(self.sequence.n), every.degrees)
             # Sorted by (neighbour, owner), the k-th end is the other end of the k-th by (owner, neighbour).
-            opposites = np.lexsort((owners, ends.neighbours))
-            owner, neighbours, weights, other = (
+            others, places = np.lexsort((owners, every.neighbours)), np.arange(len(owners) + 1)
+            permutation = csr_array((np.ones(len(others)), others, places), shape=(len(others), len(others)))
+            owner, neighbours, weights = (
                 torch.from_numpy(each).to(self.device)
-                for each in (owners, ends.neighbours, ends.weights, opposites)
+                for each in (
+                    np.repeat(np.arange(len(self._numbers)), lists.degrees),
+                    lists.numbers[lists.neighbours],
+                    lists.weights,
+                )
             )
-            self._ends = Links(owner=owner, neighbours=neighbours, weights=weights), other
+            links = Links(owner=owner, neighbours=neighbours, weights=weights)
+            self._ends = links, self._part.around(permutation, owners=owners)
         return self._ends
 
 
@@ -355,8 +393,3 @@ def _numbers(lists: Sparse | Complete, around: Neighbourhood) -> Tensor:
 def _weighted_sums(around: Neighbourhood) -> Tensor:
     """Σ_j w_ij x_j, ``[b, D]``."""
     return around.own_weights[:, None] * around.own + torch.einsum("bk,bkd->bd", around.weights, around.rows)
-
-
-def _means(rows: Tensor) -> Tensor:
-    """The mean of all rows, as often as there are rows."""
-    return rows.mean(dim=0, keepdim=True).expand_as(rows).contiguous()

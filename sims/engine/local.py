@@ -61,7 +61,7 @@ class BlockTraining:
             phases=phases,
         )
         self._batch = batches_of(world.trainer.data)
-        self._everyone = np.arange(world.scenario.population.nodes)
+        self._everyone = np.arange(len(world.trainer.data.counts))
         self._steps_of_round = steps_of_round(world.scenario, world.trainer.data.numbers.tolist())
         self._samples = torch.from_numpy(world.trainer.data.counts.astype(np.int64)).to(device)
 

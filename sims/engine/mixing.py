@@ -25,7 +25,7 @@ class Mixing:
     Parameters
     ----------
     matrix : csr_array
-        Shape ``[N, N]``.
+        Shape ``[B, N]``.
     device : torch.device
     workers : Workers
         Threads that share the nodes.
@@ -38,11 +38,11 @@ class Mixing:
         self._on_card: dict[torch.dtype, Tensor] = {}
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Σ_j w_ij x_j of rows ``[N, D]``, summed in the order of the matrix's entries."""
+        """Σ_j w_ij x_j of rows ``[N, D]``: ``[B, D]``, summed in the order of the matrix's entries."""
         if self._device.type != "cpu":
             return self._of_card(rows.dtype) @ rows
         given = rows.contiguous().numpy()
-        sums = np.empty_like(given)
+        sums = np.empty((self._matrix.shape[0], given.shape[1]), dtype=given.dtype)
         weights = self._weights.get(rows.dtype)
         if weights is None:
             weights = self._weights[rows.dtype] = self._matrix.data.astype(given.dtype)
@@ -50,7 +50,7 @@ class Mixing:
         def part(thread: int, first: int, last: int) -> None:
             weighted_sums(self._first, self._neighbours, weights, given, sums, first, last)
 
-        self._workers.share(part, 0, len(given))
+        self._workers.share(part, 0, len(sums))
         return torch.from_numpy(sums)
 
     def _of_card(self, dtype: torch.dtype) -> Tensor:

@@ -29,7 +29,9 @@ class Sparse:
     Parameters
     ----------
     matrix : csr_array
-        Shape ``[N, N]``.
+        Shape ``[N, N]``; or N of its rows, and the columns that these have entries in, their own first.
+    numbers : ndarray, optional
+        Numbers of the columns; 0, 1, ... unless given.
 
     Attributes
     ----------
@@ -38,13 +40,16 @@ class Sparse:
     own_weights : ndarray
         Weights w_ii, ``[N]``.
     neighbours, weights : ndarray
-        Neighbours of node after node, each node's in increasing order, and their weights.
+        Columns of the neighbours of node after node, each node's by increasing numbers, and their weights.
+    numbers : ndarray
+        As given.
     """
 
-    def __init__(self, matrix: csr_array) -> None:
+    def __init__(self, matrix: csr_array, numbers: Ints | None = None) -> None:
+        self.numbers: Ints = np.arange(matrix.shape[1]) if numbers is None else numbers
         owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         apart = (owners != matrix.indices) & (matrix.data != 0)
-        order = np.lexsort((matrix.indices[apart], owners[apart]))
+        order = np.lexsort((self.numbers[matrix.indices[apart]], owners[apart]))
         self.neighbours: Ints = matrix.indices[apart][order].astype(np.int64)
         self.weights: NDArray[np.float64] = matrix.data[apart][order].astype(np.float64)
         self.degrees: Ints = np.bincount(owners[apart], minlength=matrix.shape[0])
@@ -67,6 +72,11 @@ class Complete:
     """The complete graph with all weights 1/n, without a matrix of n² entries."""
 
     n: int
+
+    @property
+    def numbers(self) -> Ints:
+        """Of all nodes."""
+        return np.arange(self.n)
 
     @property
     def degrees(self) -> Ints:
@@ -99,7 +109,7 @@ def neighbourhoods(
     ----------
     lists : Sparse or Complete
     rows : Tensor
-        Rows that the nodes sent, ``[N, D]``.
+        Rows that nodes sent, one a column of the lists' matrix, ``[N, D]``.
     width : int, optional
         Width of the rows after decoding; by default D.
     among : ndarray, optional
@@ -107,6 +117,7 @@ def neighbourhoods(
     numbers : int
         Largest total size of the neighbours' rows in a chunk, unless a single node needs more.
     """
+    numbers_of = lists.numbers
     order, device, dtype = np.argsort(-lists.degrees, kind="stable"), rows.device, rows.dtype
     if among is not None:
         order = order[among[order]]
@@ -129,5 +140,5 @@ def neighbourhoods(
             rows=gathered,
             weights=torch.from_numpy(weights).to(device, dtype),
             present=there,
-            neighbours=torch.from_numpy(np.where(present, neighbours, -1)).to(device),
+            neighbours=torch.from_numpy(np.where(present, numbers_of[neighbours], -1)).to(device),
         )

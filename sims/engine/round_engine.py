@@ -24,6 +24,7 @@ from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
 from sims.engine.local import BlockTraining
 from sims.engine.masked_sums import MaskedSums
+from sims.engine.part import Everybody, Part
 from sims.engine.programme import Compile
 from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
@@ -49,6 +50,8 @@ class RoundEngine:
     threads : int
     compile_when : {'auto', 'always', 'never'}
     device : str
+    part : Part, optional
+        The nodes whose models are here; by default all.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class RoundEngine:
         threads: int = 1,
         compile_when: Compile = "auto",
         device: str = "cpu",
+        part: Part | None = None,
     ) -> None:
         scenario, section = world.scenario, world.scenario.algorithm
         network = network if isinstance(network, RoundNetwork) else RoundNetwork(network)
@@ -82,12 +86,13 @@ class RoundEngine:
         )
         if wanting is not None:
             raise NotSimulable(wanting.what, expected=wanting.expected, remedy=wanting.remedy)
-        self.world, self.device = world, torch.device(device)
+        self.part = part = part or Everybody(scenario.population.nodes)
+        self.world, self.device = part.world(world), torch.device(device)
         self.hostile = self._hostile_nodes(outgoing)
         self.round, self.phases = 0, Phases()
         self.away = np.zeros(scenario.population.nodes, dtype=np.bool_)
         self.local = BlockTraining(
-            world,
+            self.world,
             expected_rounds=expected_rounds,
             threads=threads,
             compile_when=compile_when,
@@ -105,11 +110,11 @@ class RoundEngine:
             masked_sums=self._masked_sums(outgoing),
             workers=self.local.blocks.workers,
             pushes=self.algorithm.requirements.stochastic == "columns",
+            part=part,
         )
-        n = scenario.population.nodes
-        self._numbers = torch.arange(n, device=self.device)
+        self._numbers = torch.from_numpy(part.numbers).to(self.device)
         start = Nodes.start(
-            world.first_rows().expand(n, -1).contiguous(),
+            self.world.first_rows().expand(len(part.numbers), -1).contiguous(),
             optimiser_state_size=world.trainer.optimiser_state_size,
         )
         self.exchanges.begin(0)
@@ -193,7 +198,8 @@ class RoundEngine:
         with torch_threads():
             self.nodes = run_round(self.algorithm, nodes, context, self._carried_out)
         if times is not None and times.away.any():
-            self.nodes = _where(torch.from_numpy(times.away).to(self.device), nodes, self.nodes)
+            away = torch.from_numpy(times.away[self.part.numbers])
+            self.nodes = _where(away.to(self.device), nodes, self.nodes)
         self.round += 1
         self.phases.updates += len(self.nodes)
         return self.exchanges.messages - before

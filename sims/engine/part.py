@@ -1,0 +1,107 @@
+"""The part of a population that an engine holds, and its way to the rows of all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from sims.world import World
+
+__all__ = ["Everybody", "Part", "Surroundings"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What B rows of a matrix combine: rows of one's own, and of others.
+
+    Parameters
+    ----------
+    matrix : csr_array
+        The B rows, ``[B, B + H]``, with entries in the order of the whole matrix: the first B columns are one's
+        own, the other H those that one lacks.
+    numbers : ndarray
+        Numbers of the columns in the whole matrix, int64 ``[B + H]``.
+    reach : callable
+        From one's own B rows to all B + H. Everybody calls it, the same number of times.
+    """
+
+    matrix: csr_array
+    numbers: Ints
+    reach: Callable[[Tensor], Tensor]
+
+
+class Part(Protocol):
+    """A part of a population."""
+
+    @property
+    def numbers(self) -> Ints:
+        """Numbers of its nodes, increasing, int64 ``[B]``."""
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether it counts what is the whole population's and not any node's."""
+        ...
+
+    def world(self, world: World) -> World:
+        """A world with the data of its nodes alone."""
+        ...
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """The mean of the rows of all nodes, ``[1, K]``, of which one's own are ``[B, K]``; everybody calls it."""
+        ...
+
+    def around(self, matrix: csr_array, *, owners: Ints | None = None) -> Surroundings:
+        """Restrict a matrix to one's own rows.
+
+        Parameters
+        ----------
+        matrix : csr_array
+            Shape ``[M, M]``.
+        owners : ndarray, optional
+            The node that each of the M rows belongs to, increasing, int64 ``[M]``; by default row i to node i.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Everybody:
+    """All nodes, in one place.
+
+    Parameters
+    ----------
+    n : int
+    """
+
+    n: int
+
+    @property
+    def numbers(self) -> Ints:
+        """All."""
+        return np.arange(self.n)
+
+    @property
+    def leads(self) -> bool:
+        """There are no others."""
+        return True
+
+    def world(self, world: World) -> World:
+        """The whole."""
+        return world
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """Their mean."""
+        return rows.mean(dim=0, keepdim=True)
+
+    def around(self, matrix: csr_array, *, owners: Ints | None = None) -> Surroundings:
+        """The whole matrix, of rows that are all there."""
+        del owners
+        return Surroundings(matrix=matrix, numbers=np.arange(matrix.shape[0]), reach=lambda rows: rows)
