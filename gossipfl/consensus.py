@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +13,44 @@ from torch import Tensor
 
 from gossipfl.rows import Layout, Rows
 
-__all__ = ["consensus_distance", "layer_distances"]
+__all__ = ["Spread", "consensus_distance", "layer_distances", "spread_of"]
 
 _CHUNK_ROWS, _CHUNK_NUMBERS = 4096, 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The mean of rows, and how far they are from it.
+
+    Parameters
+    ----------
+    count : int
+        Number of rows.
+    mean : Tensor
+        Float64 ``[K]``; NaN of no rows.
+    distance : float
+        Their mean squared distance from it.
+    """
+
+    count: int
+    mean: Tensor
+    distance: float
+
+    @classmethod
+    def joined(cls, parts: Sequence[Spread]) -> Spread:
+        """The spread of all rows from those of parts of them.
+
+        References
+        ----------
+        Chan, Golub & LeVeque, "Algorithms for computing the sample variance", American Statistician 37, 1983.
+        """
+        parts = [each for each in parts if each.count] or list(parts[:1])
+        count = sum(each.count for each in parts)
+        if len(parts) == 1:
+            return parts[0]
+        mean = torch.stack([each.mean * (each.count / count) for each in parts]).sum(dim=0)
+        squares = [each.count * (each.distance + float((each.mean - mean).square().sum())) for each in parts]
+        return cls(count=count, mean=mean, distance=sum(squares) / count)
 
 
 def consensus_distance(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_] | None = None) -> float:
@@ -41,9 +78,15 @@ def consensus_distance(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_
     Koloskova, Loizou, Boreiri, Jaggi and Stich, "A unified theory of decentralized SGD with changing topology and
     local updates", ICML 2020, equation (12) without its expectation.
     """
+    return spread_of(rows, shared_size, among).distance
+
+
+def spread_of(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_] | None = None) -> Spread:
+    """Return the mean of rows and their distance from it; arguments are those of `consensus_distance`."""
     chosen = np.arange(len(rows)) if among is None else np.flatnonzero(among)
     if not len(chosen):
-        return float("nan")
+        nothing = torch.full((shared_size,), float("nan"), dtype=torch.float64)
+        return Spread(count=0, mean=nothing, distance=float("nan"))
     everyone = len(chosen) == len(rows)
     total = torch.zeros(shared_size, dtype=torch.float64, device=rows.device)
     square = 0.0
@@ -62,7 +105,8 @@ def consensus_distance(rows: Rows, shared_size: int, among: npt.NDArray[np.bool_
         square += float((centred * centred).sum(dtype=torch.float64))
     mean = total / len(chosen)
     distance = square / len(chosen) - float(mean @ mean)
-    return distance if math.isnan(distance) else max(0.0, distance)
+    distance = distance if math.isnan(distance) else max(0.0, distance)
+    return Spread(count=len(chosen), mean=(pilot + mean).cpu(), distance=distance)
 
 
 def layer_distances(

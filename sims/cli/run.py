@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gossipfl.errors import SettingError
+
 if TYPE_CHECKING:
     from sims.running import Progress, Result
+    from sims.running.run import SimulationMaker
 
 __all__ = ["run", "scenarios"]
 
@@ -42,22 +45,35 @@ def run(
     compile_when: Annotated[
         Literal["auto", "always", "never"], typer.Option("--compile", help="Compile with the C++ compiler.")
     ] = "auto",
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="Divide the nodes over a Ray cluster: ray, or ray://HOST:PORT; with --shards."
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards", min=1, help="Parts that nodes are divided into with --on, each of --threads."
+        ),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Simulate a scenario. Ctrl-C stops it cleanly; --resume continues from there."""
     from sims.running import run as simulate
 
     try:
-        with _display(quiet=json_output) as on_progress:
+        with _simulated_by(on, shards) as simulated_by, _display(quiet=json_output) as on_progress:
             result = simulate(
                 scenario,
                 out=out,
                 overrides=overrides or (),
                 resume=resume,
-                threads=threads or os.cpu_count() or 1,
+                threads=threads or (1 if on else os.cpu_count()) or 1,
                 device=device,
                 compile_when=compile_when,
                 on_progress=on_progress,
+                simulated_by=simulated_by,
             )
     except KeyboardInterrupt:
         typer.echo("Interrupted before anything was computed; nothing was written.", err=True)
@@ -87,6 +103,27 @@ def scenarios(
     for file in sorted(folder.glob("*.toml")):
         table.add_row(file.stem, file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "))
     Console().print(table)
+
+
+@contextmanager
+def _simulated_by(on: str | None, shards: int | None) -> Iterator[SimulationMaker | None]:
+    """Give what sets up a simulation on a cluster; None for this machine."""
+    if (on is None) != (shards is None):
+        raise SettingError(
+            "a simulation is divided over a cluster by two options",
+            expected="--on and --shards",
+            got="--shards alone" if on is None else "--on alone",
+        )
+    if on is None or shards is None:
+        yield None
+        return
+    from functools import partial
+
+    from sims.sharding.ray_crew import ray_crews
+    from sims.sharding.start import sharded
+
+    with ray_crews(on) as crew:
+        yield partial(sharded, shards=shards, crew=crew)
 
 
 @contextmanager

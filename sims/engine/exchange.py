@@ -270,6 +270,11 @@ class Exchanges:
             self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, self._numbers, messages=messages)
+        if self._complete and len(self._numbers) < self.sequence.n:
+            raise NotSimulable(
+                "on the complete graph a rule looks at the rows of all nodes, and only some of them are here",
+                remedy="Choose another topology, or run it on one machine, without --shards.",
+            )
         near = self._part.around(self._without(missing)) if len(missing) else self._near
         lists = Sparse(near.matrix, near.numbers) if near and len(missing) else self._lists_of_neighbours()
         lies, rows_around = self._lies(sent), near.reach(sent.decoded) if near else sent.decoded

@@ -20,6 +20,7 @@ __all__ = [
     "MEAN_MODEL",
     "layer_columns",
     "mean_model_columns",
+    "mean_model_metrics",
     "mean_row",
     "network_metrics",
 ]
@@ -58,10 +59,14 @@ def network_metrics(world: World, rows: Rows, among: NDArray[np.bool_]) -> dict[
     if isinstance(rows, Tensor) and world.scenario.evaluate.layers:
         columns |= layer_columns(rows, world.layout, among)
     if world.scenario.evaluate.mean_model:
-        mean = mean_row(rows, among)
-        columns |= mean_model_columns(world.task, mean, world.test_inputs, world.test_targets)
-        columns[GRADIENT] = _squared_gradient(world.trainer, mean)
+        columns |= mean_model_metrics(world, mean_row(rows, among))
     return columns
+
+
+def mean_model_metrics(world: World, mean: Tensor) -> dict[str, float]:
+    """Columns that are measured on the mean of all models, ``[D]``."""
+    columns = mean_model_columns(world.task, mean, world.test_inputs, world.test_targets)
+    return columns | {GRADIENT: _squared_gradient(world.trainer, mean)}
 
 
 def layer_columns(rows: Tensor, layout: Layout, among: NDArray[np.bool_]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gossipfl.training import Nodes
 from sims.engine import RoundEngine
 from sims.engine.engine import Arrays
+from sims.engine.part import Part
 from sims.engine.programme import Compile
 from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
@@ -21,11 +22,15 @@ from sims.scenario.network import CycleChurn, NoChurn
 from sims.world import World
 from sims.world.networks import RoundNetwork, round_network
 
-__all__ = ["RoundBased"]
+__all__ = ["AUXILIARY", "OPTIMISER_STATE", "RoundBased"]
 
-_AUXILIARY = "auxiliary."
+AUXILIARY = "auxiliary."
+"""Names of arrays that an algorithm keeps begin with this in a checkpoint."""
+
+OPTIMISER_STATE = "momentum"
+"""Name of optimiser states in a checkpoint, from before there were other optimisers."""
+
 _ATTACK = "attack."
-_OPTIMISER_STATE = "momentum"  # its name in files from before there were other optimisers
 
 
 class RoundBased(Simulation):
@@ -42,9 +47,10 @@ class RoundBased(Simulation):
         compile_when: Compile,
         device: str,
         mixing: RoundNetwork | None = None,
+        part: Part | None = None,
     ) -> None:
         _refuse_what_rounds_have_not(scenario)
-        self._scenario, self._world = scenario, world
+        self._scenario = scenario
         self.engine = RoundEngine(
             world,
             mixing or round_network(scenario, class_counts=world.class_counts),
@@ -52,6 +58,7 @@ class RoundBased(Simulation):
             threads=threads,
             compile_when=compile_when,
             device=device,
+            part=part,
         )
 
     def rows_to_send(self) -> Tensor:
@@ -103,7 +110,7 @@ class RoundBased(Simulation):
         """All that a checkpoint needs."""
         nodes, exchanges, hostile = self.engine.nodes, self.engine.exchanges, self.engine.hostile
         return {
-            **{f"{_AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
+            **{f"{AUXILIARY}{name}": kept.cpu().numpy() for name, kept in nodes.auxiliary.items()},
             **(
                 {}
                 if hostile is None
@@ -111,7 +118,7 @@ class RoundBased(Simulation):
             ),
             "rows": nodes.rows.cpu().numpy(),
             "ages": nodes.ages.cpu().numpy(),
-            _OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
+            OPTIMISER_STATE: nodes.optimiser_state.cpu().numpy(),
             "steps": nodes.steps.cpu().numpy(),
             "progress": np.array(
                 [self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
@@ -130,11 +137,11 @@ class RoundBased(Simulation):
             rows=torch.from_numpy(state["rows"]).to(device),
             ages=torch.from_numpy(state["ages"]).to(device),
             steps=torch.from_numpy(state["steps"]).to(device),
-            optimiser_state=torch.from_numpy(state[_OPTIMISER_STATE]).to(device),
+            optimiser_state=torch.from_numpy(state[OPTIMISER_STATE]).to(device),
             auxiliary={
-                name.removeprefix(_AUXILIARY): torch.from_numpy(kept).to(device)
+                name.removeprefix(AUXILIARY): torch.from_numpy(kept).to(device)
                 for name, kept in state.items()
-                if name.startswith(_AUXILIARY)
+                if name.startswith(AUXILIARY)
             },
         )
         if self.engine.hostile is not None:

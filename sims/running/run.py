@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -17,11 +17,22 @@ from sims.running.memory import check_memory, estimate_memory
 from sims.running.records import RunDirectory
 from sims.running.result import Progress, Result
 from sims.running.runner import Runner
+from sims.running.simulation import Simulation
 from sims.scenario import Scenario, load_scenario
-from sims.world import build_world
+from sims.world import World, build_world
 from sims.world.trace_cache import Traces
 
-__all__ = ["run"]
+__all__ = ["SimulationMaker", "run"]
+
+
+class SimulationMaker(Protocol):
+    """Whoever sets up simulations."""
+
+    def __call__(
+        self, scenario: Scenario, world: World, *, threads: int, compile_when: Compile, device: str
+    ) -> Simulation:
+        """Set one up."""
+        ...
 
 
 def run(
@@ -36,6 +47,7 @@ def run(
     on_progress: Callable[[Progress], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     traces: Traces | None = None,
+    simulated_by: SimulationMaker | None = None,
 ) -> Result:
     """Simulate a scenario.
 
@@ -60,6 +72,9 @@ def run(
         Called between windows or rounds; once it returns True the run stops as on Ctrl-C.
     traces : Traces, optional
         Traced programmes of earlier runs in this process; those of this one are added.
+    simulated_by : callable, optional
+        Sets up the simulation, of the arguments of `sims.running.choice.simulation_of`, and sees itself that there
+        is memory for it: say in shards on a cluster.
 
     Returns
     -------
@@ -90,8 +105,11 @@ def run(
         scenario = load_scenario(_given(scenario), overrides=overrides)
     world = build_world(scenario, traces=traces)
     memory = estimate_memory(scenario, world)
-    check_memory(memory, available_memory())
-    simulation = simulation_of(scenario, world, threads=threads, compile_when=compile_when, device=device)
+    if simulated_by is None:
+        check_memory(memory, available_memory())
+    simulation = (simulated_by or simulation_of)(
+        scenario, world, threads=threads, compile_when=compile_when, device=device
+    )
     measured = scenario.evaluate.nodes or scenario.population.nodes
     evaluator = Evaluator(
         world,

@@ -8,16 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from gossipfl.consensus import consensus_distance
-from gossipfl.training import fine_tuned
 from sims.engine.engine import Arrays
 from sims.errors import RunDirectoryError
 from sims.metrics.evaluation import Evaluator
-from sims.metrics.network_metrics import network_metrics
 from sims.running.checkpoint import read_checkpoint, write_checkpoint
 from sims.running.interrupts import interrupts_noted
 from sims.running.memory import MemoryEstimate
@@ -98,37 +92,23 @@ class Runner:
 
     def _evaluate(self, rounds: float) -> dict[str, Any]:
         started = time.perf_counter()
-        rows, online = self.simulation.engine.rows_in_parts(), self.simulation.online()
-        honest = self.world.honest
-        among = online & honest
-        nodes = self.evaluator.nodes
-        everyone = len(nodes) == len(rows)
-        models, ages = self.simulation.models(None if everyone else nodes), self.simulation.ages()
-        measured = self.evaluator(self._used(models, ages[nodes]))
+        online, honest = self.simulation.online(), self.world.honest
+        found = self.simulation.measured(self.world, self.evaluator, online & honest)
         at = {
             "round": rounds,
             "seconds": self.simulation.seconds(rounds),
             "online": int(online.sum()),
             **self.simulation.counts(),
-            "consensus_distance": consensus_distance(rows, self.world.layout.shared_size, among),
-            **network_metrics(self.world, rows, among),
-            "age_mean": float(ages[honest].mean()),
+            **found.network,
+            "age_mean": float(found.ages[honest].mean()),
         }
-        row = self.records.add(at, measured, nodes if self.scenario.evaluate.per_node else None)
+        nodes = self.evaluator.nodes if self.scenario.evaluate.per_node else None
+        row = self.records.add(at, found.nodes, nodes)
         self.evaluating += time.perf_counter() - started
         if self.directory is not None and time.perf_counter() - self.last_written > 2.0:
             self.directory.write_records(self.records)
             self.last_written = time.perf_counter()
         return row
-
-    def _used(self, models: Tensor, ages: NDArray[np.int64]) -> Tensor:
-        """The measured models, fine-tuned if the scenario says so."""
-        steps = self.scenario.evaluate.fine_tune
-        if steps is None:
-            return models
-        with torch.no_grad():
-            owners, head = self.evaluator.nodes, self.scenario.evaluate.head
-            return fine_tuned(self.world.trainer, models, ages, owners, steps=steps, head=head)
 
     def _target_reached(self, evaluation: dict[str, Any]) -> bool:
         target = self.scenario.stop.accuracy
@@ -178,7 +158,7 @@ class Runner:
         compact = self.scenario.engine.is_compact
         nobody = np.zeros(0, dtype=np.int64) if compact and not self.scenario.output.rows else None
         rows = self.simulation.models(nobody)
-        summary["result"] = digest_of(self.simulation.engine.stored(), self.simulation.ages())
+        summary["result"] = digest_of(self.simulation.stored(), self.simulation.ages())
         if self.directory is not None:
             self.directory.write_records(self.records)
             self.directory.write_summary(summary)

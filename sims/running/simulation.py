@@ -11,7 +11,10 @@ from torch import Tensor
 
 from sims.engine import Engine, Phases, RoundEngine
 from sims.engine.engine import Arrays
+from sims.metrics.evaluation import Evaluator
+from sims.running.measuring import Measured, measured
 from sims.scenario import Scenario
+from sims.world import World
 
 __all__ = ["Simulation"]
 
@@ -79,6 +82,14 @@ class Simulation(ABC):
     def decisions(self) -> dict[str, int]:
         """Decisions of all gates since the start, by their reasons."""
         return {}
+
+    def measured(self, world: World, evaluator: Evaluator, among: NDArray[np.bool_]) -> Measured:
+        """Evaluate models; ``among``, bool ``[N]``, are those that count where all are measured together."""
+        return measured(self, world, evaluator, among)
+
+    def stored(self) -> list[NDArray[np.generic]]:
+        """Models of all nodes as they are kept."""
+        return self.engine.stored()
 
     @abstractmethod
     def state(self) -> Arrays:

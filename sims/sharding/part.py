@@ -1,0 +1,98 @@
+"""A shard as the engine's part of the population: its data, and rows of others by post."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from gossipfl.tasks.samples import map_leaves
+from gossipfl.training import NodeData
+from sims.engine.part import Surroundings
+from sims.sharding.boundary import boundary_of
+from sims.sharding.partition import Partition
+from sims.sharding.post import Post
+from sims.world import World
+
+__all__ = ["ShardPart", "data_of"]
+
+Ints = NDArray[np.int64]
+
+
+class ShardPart:
+    """What a shard is to its engine; see `sims.engine.part.Part`.
+
+    Parameters
+    ----------
+    partition : Partition
+    shard : int
+    post : Post
+    """
+
+    def __init__(self, partition: Partition, shard: int, post: Post) -> None:
+        self._partition, self._shard, self._post = partition, shard, post
+        self._numbers = partition.members(shard)
+
+    @property
+    def numbers(self) -> Ints:
+        """Numbers of its nodes."""
+        return self._numbers
+
+    @property
+    def leads(self) -> bool:
+        """The first shard does."""
+        return self._shard == 0
+
+    def world(self, world: World) -> World:
+        """A world with the samples of its nodes alone; scenario, tests and who is hostile are those of all."""
+        trainer = replace(world.trainer, data=data_of(world.trainer.data, self._numbers))
+        return replace(world, trainer=trainer)
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """The mean of the rows of all nodes, ``[1, K]``: sums in float64, added in the order of the shards."""
+        own = rows.sum(dim=0, keepdim=True, dtype=torch.float64).cpu().numpy()
+        others = [each for each in range(self._partition.shards) if each != self._shard]
+        found = self._post.exchanged(dict.fromkeys(others, own), others)
+        found[self._shard] = own
+        total = sum(found[each] for each in range(self._partition.shards))
+        return torch.from_numpy(total / len(self._partition.shard)).to(rows.device, rows.dtype)
+
+    def around(self, matrix: csr_array, *, owners: Ints | None = None) -> Surroundings:
+        """One's own rows of a matrix, and the way to what they combine."""
+        shard_of = self._partition.shard if owners is None else self._partition.shard[owners]
+        boundary = boundary_of(matrix, shard_of, self._shard)
+
+        def reach(rows: Tensor) -> Tensor:
+            sent = {
+                shard: rows.index_select(0, torch.from_numpy(places).to(rows.device)).cpu().numpy()
+                for shard, places in boundary.sent.items()
+            }
+            found = self._post.exchanged(sent, list(boundary.received))
+            every = rows.new_empty(boundary.matrix.shape[1], rows.shape[1])
+            every[: len(rows)] = rows
+            for shard, places in boundary.received.items():
+                if every.device.type == "cpu":
+                    every.numpy()[places] = found[
+                        shard
+                    ]  # which may be in shared memory, and not to be written to
+                else:
+                    every[places] = torch.from_numpy(found[shard].copy()).to(rows.device)
+            return every
+
+        return Surroundings(matrix=boundary.matrix, numbers=boundary.numbers, reach=reach)
+
+
+def data_of(data: NodeData, members: Ints) -> NodeData:
+    """The samples of some nodes, with no others in memory; numbered, and so drawn, as among all."""
+    parts = [data.indices[data.offsets[node] : data.offsets[node + 1]] for node in members]
+    indices, inputs, targets = np.concatenate(parts), data.inputs, data.targets
+    if data.in_memory:
+        used, indices = np.unique(indices, return_inverse=True)
+        kept = torch.from_numpy(used)
+        inputs, targets = (map_leaves(lambda leaf: leaf[kept], tree) for tree in (inputs, targets))
+    offsets = np.concatenate([[0], np.cumsum(data.counts[members])]).astype(np.int64)
+    return NodeData(inputs, targets, offsets, indices.astype(np.int64), data.numbers[members])

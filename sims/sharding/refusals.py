@@ -1,0 +1,36 @@
+"""What a simulation in shards refuses: whatever needs the rows of all nodes in one place."""
+
+from __future__ import annotations
+
+from gossipfl.attacks import Poisoned
+from sims.errors import NotSimulable
+from sims.scenario import Scenario
+from sims.world import World
+
+__all__ = ["require_divisible"]
+
+_HERE = "Run it on one machine, without --shards."
+
+
+def require_divisible(scenario: Scenario, world: World) -> None:
+    """Refuse a scenario in rounds that shards could not carry out as one machine does.
+
+    Raises
+    ------
+    NotSimulable
+    """
+    algorithm, name = scenario.algorithm.of_rounds(world.layout), scenario.algorithm.name
+    if algorithm.requirements.server:
+        raise NotSimulable(
+            f"{name!r} averages at a server, which has the rows of all nodes in one place",
+            expected="an algorithm that exchanges rows with neighbours, such as d_psgd",
+            remedy=_HERE,
+        )
+    if scenario.masked_sums is not None:
+        raise NotSimulable("masked_sums are not computed in shards", remedy=_HERE)
+    if scenario.attack is not None and not isinstance(scenario.attack.build(), Poisoned):
+        raise NotSimulable(
+            f"attack {scenario.attack.name!r} looks at rows of all honest nodes",
+            expected="an attack in the data, such as label_flip",
+            remedy=_HERE,
+        )

@@ -1,0 +1,72 @@
+"""Simulations in shards, set up from a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from sims.engine.programme import Compile
+from sims.errors import NotSimulable
+from sims.running.memory import estimate_memory
+from sims.scenario import Scenario
+from sims.sharding.crew import Crew, Threads
+from sims.sharding.partition import divided, pattern_of_rounds
+from sims.sharding.refusals import require_divisible
+from sims.sharding.shard import ShardTask
+from sims.sharding.sharded import Sharded
+from sims.sharding.states import RoundStates
+from sims.world import World
+from sims.world.networks import round_network
+
+__all__ = ["sharded"]
+
+Crews: TypeAlias = Callable[[ShardTask, World], Crew]
+
+
+def sharded(
+    scenario: Scenario,
+    world: World,
+    *,
+    shards: int,
+    threads: int = 1,
+    compile_when: Compile = "auto",
+    device: str = "cpu",
+    crew: Crews = Threads,
+) -> Sharded:
+    """Set up a simulation in shards.
+
+    Parameters
+    ----------
+    scenario, world, compile_when, device
+        As in `sims.running.run`.
+    shards : int
+    threads : int
+        Of each shard.
+    crew : callable
+        Makes all shards; by default in threads of this process, of which one at a time computes.
+
+    Raises
+    ------
+    InvalidScenario, NotSimulable
+        If its parts do not fit together, or it cannot be divided.
+    """
+    if not scenario.algorithm.in_rounds:
+        raise NotSimulable(
+            f"{scenario.algorithm.name!r} is message-driven, and only simulations in rounds are divided",
+            remedy="Run it on one machine, without --shards.",
+        )
+    require_divisible(scenario, world)
+    network = round_network(scenario, class_counts=world.class_counts)
+    partition = divided(scenario.population.nodes, shards, pattern_of_rounds(network))
+    whole = estimate_memory(scenario, world)
+    memory = replace(whole, rows=-(-whole.rows // shards), slots=-(-whole.slots // shards))
+    task = ShardTask(
+        scenario=scenario,
+        partition=partition,
+        threads=threads,
+        compile_when=compile_when,
+        device=device,
+        memory=memory,
+    )
+    return Sharded(scenario, crew(task, world), partition, RoundStates(world, network, partition))

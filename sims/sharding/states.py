@@ -1,0 +1,87 @@
+"""States of shards as one: a checkpoint of shards is that of a run on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gossipfl.algorithms import Links
+from gossipfl.algorithms.author_calls import start_nodes
+from gossipfl.training import Nodes
+from sims.engine.engine import Arrays
+from sims.engine.neighbourhoods import Sparse
+from sims.running.round_based import AUXILIARY, OPTIMISER_STATE
+from sims.sharding.partition import Partition
+from sims.world import World
+from sims.world.networks import RoundNetwork
+
+__all__ = ["RoundStates"]
+
+Ints = NDArray[np.int64]
+_PROGRESS = "progress"
+_OF_NODES = ("rows", "ages", "steps", OPTIMISER_STATE)
+
+
+class RoundStates:
+    """States of simulations in rounds, divided and put together.
+
+    Parameters
+    ----------
+    world : World
+    network : RoundNetwork
+    partition : Partition
+    """
+
+    def __init__(self, world: World, network: RoundNetwork, partition: Partition) -> None:
+        shards = range(partition.shards)
+        self._members = [partition.members(each) for each in shards]
+        self._ends: list[Ints] = []
+        self._of_links: set[str] = set()
+        algorithm = world.scenario.algorithm.of_rounds(world.layout)
+        if algorithm.requirements.links:
+            degrees = Sparse(network.sequence.matrix(0)).degrees
+            holders = partition.shard[np.repeat(np.arange(len(degrees)), degrees)]
+            self._ends = [np.flatnonzero(holders == each) for each in shards]
+            # Two nodes with three link ends show which of the arrays are of these.
+            none = torch.zeros(3, dtype=torch.int64)
+            links = Links(owner=none, neighbours=none, weights=none.double())
+            two = Nodes.start(
+                world.first_rows()[:1].expand(2, -1), optimiser_state_size=world.trainer.optimiser_state_size
+            )
+            started = start_nodes(algorithm, two, shared_size=world.layout.shared_size, links=links)
+            self._of_links = {AUXILIARY + name for name, kept in started.auxiliary.items() if len(kept) == 3}
+
+    def joined(self, states: Sequence[Arrays]) -> Arrays:
+        """One state of those of all shards."""
+        found: Arrays = {}
+        for name, first in states[0].items():
+            if name == _PROGRESS:  # the round, and numbers of messages, bytes and updates
+                counted = sum(state[name][1:] for state in states)
+                found[name] = np.concatenate([first[:1], counted])
+                continue
+            places = self._places(name)
+            whole = np.empty((sum(map(len, places)), *first.shape[1:]), dtype=first.dtype)
+            for state, mine in zip(states, places, strict=True):
+                whole[mine] = state[name]
+            found[name] = whole
+        return found
+
+    def divided(self, state: Arrays) -> list[Arrays]:
+        """The state of each shard, of that of all."""
+        parts: list[Arrays] = [{} for _ in self._members]
+        for name, whole in state.items():
+            if name == _PROGRESS:
+                for shard, part in enumerate(parts):
+                    part[name] = whole if shard == 0 else np.concatenate([whole[:1], 0 * whole[1:]])
+                continue
+            if name not in _OF_NODES and not name.startswith(AUXILIARY):
+                continue  # of the records
+            for part, mine in zip(parts, self._places(name), strict=True):
+                part[name] = whole[mine]
+        return parts
+
+    def _places(self, name: str) -> list[Ints]:
+        return self._ends if name in self._of_links else self._members
