@@ -1,4 +1,4 @@
-"""What a simulation in shards refuses: whatever needs the rows of all nodes in one place."""
+"""Refusals of scenarios that need the rows of all nodes in one place."""
 
 from __future__ import annotations
 

@@ -11,6 +11,15 @@ from sims.sharding.start import sharded
 from tests.sims.sharding.test_rounds import GRAPH, TRACES, require_equal, scenario_of
 
 
+def test_two_actors_are_one_machine(ray_cluster):
+    from sims.sharding.ray_crew import ray_crews
+
+    made = scenario_of("qg_dsgdm", GRAPH)
+    with ray_crews("ray") as crew:
+        require_equal(run(made, traces=TRACES), run(made, simulated_by=partial(sharded, shards=2, crew=crew)))
+
+
+@pytest.mark.slow
 def test_two_actors_of_which_one_is_killed_end_as_one_machine_does(ray_cluster, tmp_path):
     """Its process is killed after a checkpoint, and what it held is lost."""
     from sims.sharding.ray_crew import ray_crews
