@@ -21,6 +21,11 @@ _SHOWN = 40
 
 # Not "auto": deciding by the clock would make results differ by rounding.
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Runs in parallel; by default one per core.")]
+On = Annotated[
+    str, typer.Option("--on", help="Where runs are done: local, ray, or ray://host:port of a Ray cluster.")
+]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Cores of each run.")]
+Device = Annotated[str, typer.Option("--device", help="Where each run keeps its models: cpu or cuda.")]
 Compiled = Annotated[
     Literal["always", "never"],
     typer.Option("--compile", help="Compile with the C++ compiler: worth it for long runs."),
@@ -42,6 +47,9 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the runs that finished in --out, and do the others.")
     ] = False,
+    on: On = "local",
+    threads: Threads = 1,
+    device: Device = "cpu",
     compile_when: Compiled = "never",
     json_output: AsJson = False,
 ) -> None:
@@ -51,7 +59,15 @@ def sweep(
     out = out or (Path(Path(file).stem) if file else None)
     with _display(quiet=json_output) as on_progress:
         result = run_sweep(
-            file, out=out, jobs=jobs, resume=resume, compile_when=compile_when, on_progress=on_progress
+            file,
+            out=out,
+            jobs=jobs,
+            resume=resume,
+            on=on,
+            threads=threads,
+            device=device,
+            compile_when=compile_when,
+            on_progress=on_progress,
         )
     if json_output:
         typer.echo(json.dumps(result.summary))
@@ -75,6 +91,7 @@ def tune(
     minimise: Annotated[bool, typer.Option("--minimise", help="The smaller the better.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Directory for the records.")] = None,
     jobs: Jobs = None,
+    on: On = "local",
     json_output: AsJson = False,
 ) -> None:
     """Choose a step size on held-out training samples, then measure it on the test samples with other seeds."""
@@ -92,7 +109,7 @@ def tune(
         "tune": {"values": values, "ratio": ratio},
     }
     with _display(quiet=json_output) as on_progress:
-        result = run_sweep(settings, out=out, jobs=jobs, on_progress=on_progress)
+        result = run_sweep(settings, out=out, jobs=jobs, on=on, on_progress=on_progress)
     if json_output:
         trials = result.tuning.select(result.summary["tuned"], "seed", "score").to_dicts()
         typer.echo(json.dumps({**result.summary, "trials": trials}))

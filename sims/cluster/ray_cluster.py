@@ -22,7 +22,7 @@ __all__ = ["connected", "is_ray", "require_same_software"]
 _DIAL_SECONDS = 10.0
 _PROBE_SECONDS = 120.0
 _START = "Start one with `ray start --head`, or leave the address out to start one here."
-_WITH_TOKEN = "If the cluster wants a token, set RAY_AUTH_MODE=token, and RAY_AUTH_WITH_TOKEN as it is there."  # noqa: S105 - says what to set
+_WITH_TOKEN = "If the cluster wants a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as it is there."  # noqa: S105 - says what to set
 
 
 def is_ray(on: str) -> bool:
@@ -70,9 +70,9 @@ def connected(on: str, *, cpus: int | None = None) -> Iterator[ModuleType]:
         require_same_software(ray)
         yield ray
         return
-    with _own_handlers():
-        _initialise(ray, address, cpus)
     try:
+        with _own_handlers():
+            _initialise(ray, address, cpus)
         require_same_software(ray)
         yield ray
     finally:

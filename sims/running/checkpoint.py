@@ -14,16 +14,17 @@ from sims.engine.engine import Arrays
 from sims.errors import RunDirectoryError
 from sims.running.records import Records, RunDirectory
 
-__all__ = ["read_checkpoint", "write_checkpoint"]
+__all__ = ["CHECKPOINT", "read_checkpoint", "write_checkpoint"]
 
-_FILE = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+"""Name of the file in the directory of a run."""
 
 
 def write_checkpoint(directory: RunDirectory, arrays: Arrays, records: Records, *, done: int) -> None:
     """Write a checkpoint, replacing an earlier one as a whole."""
     tables = {"records.evaluations": records.table, "records.nodes": records.nodes}
     packed = {name: _packed(table) for name, table in tables.items() if table is not None}
-    directory.write_arrays(_FILE, {**arrays, **packed, "records.done": np.array([done])})
+    directory.write_arrays(CHECKPOINT, {**arrays, **packed, "records.done": np.array([done])})
 
 
 def read_checkpoint(directory: RunDirectory) -> tuple[Arrays, pl.DataFrame, pl.DataFrame | None, int]:
@@ -43,7 +44,7 @@ def read_checkpoint(directory: RunDirectory) -> tuple[Arrays, pl.DataFrame, pl.D
     RunDirectoryError
         If there is no checkpoint, or it is damaged.
     """
-    file = directory.path / _FILE
+    file = directory.path / CHECKPOINT
     if not file.is_file():
         raise RunDirectoryError(
             f"{directory.path} holds no checkpoint",

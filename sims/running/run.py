@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from gossipfl.machine import available_memory
+from gossipfl.tasks import Dataset
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
@@ -48,6 +49,7 @@ def run(
     interrupted: Callable[[], bool] = lambda: False,
     traces: Traces | None = None,
     simulated_by: SimulationMaker | None = None,
+    data: Dataset | None = None,
 ) -> Result:
     """Simulate a scenario.
 
@@ -75,6 +77,8 @@ def run(
     simulated_by : callable, optional
         Sets up the simulation, of the arguments of `sims.running.choice.simulation_of`, and sees itself that there
         is memory for it: say in shards on a cluster.
+    data : Dataset, optional
+        What the task would read, if that has been read already; not with ``task.nodes``.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def run(
         scenario = _scenario_to_resume(directory)
     elif not isinstance(scenario, Scenario):
         scenario = load_scenario(_given(scenario), overrides=overrides)
-    world = build_world(scenario, traces=traces)
+    world = build_world(scenario, traces=traces, data=data)
     memory = estimate_memory(scenario, world)
     if simulated_by is None:
         check_memory(memory, available_memory())

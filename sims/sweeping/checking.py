@@ -15,6 +15,7 @@ from sims.sweeping.jobs import run_id
 from sims.sweeping.plans import search_of
 from sims.sweeping.points import Point, scenario_at
 from sims.sweeping.settings import Sweep
+from sims.sweeping.workers import Room
 from sims.world import World, build_world
 
 __all__ = ["Checked", "check"]
@@ -42,7 +43,11 @@ class Checked:
 
 
 def check(
-    sweep: Sweep, points: Sequence[Point], *, jobs: int, on_checked: Callable[[int], None] = lambda done: None
+    sweep: Sweep,
+    points: Sequence[Point],
+    *,
+    room: Room,
+    on_checked: Callable[[int], None] = lambda done: None,
 ) -> list[Checked]:
     """Try every point with the first seed.
 
@@ -50,8 +55,8 @@ def check(
     ----------
     sweep : Sweep
     points : sequence of Point
-    jobs : int
-        Runs that will be side by side.
+    room : Room
+        Memory that runs will have.
     on_checked : callable
         Told how many points have been tried.
 
@@ -73,7 +78,7 @@ def check(
     for number, (point, scenario) in enumerate(zip(points, scenarios, strict=True), start=1):
         checked.append(_tried(sweep, point, scenario))
         on_checked(number)
-    _check_memory(sweep, checked, jobs=jobs)
+    _check_memory(sweep, checked, room)
     return checked
 
 
@@ -115,18 +120,18 @@ def _refuse_the_same_twice(points: Sequence[Point], scenarios: Sequence[Scenario
         seen[run] = point
 
 
-def _check_memory(sweep: Sweep, checked: Sequence[Checked], *, jobs: int) -> None:
-    """Compare the largest runs that could run in parallel with the available memory."""
+def _check_memory(sweep: Sweep, checked: Sequence[Checked], room: Room) -> None:
+    """Compare the largest runs that could run in parallel with the memory they would share."""
     known = [(c.point, c.memory) for c in checked if c.memory is not None]
     sizes = sorted((memory.total for _, memory in known for _ in sweep.seeds), reverse=True)
-    available = available_memory()
-    if sum(sizes[:jobs]) <= available:
+    jobs, available = room.shared_by, room.size
+    if available is None or sum(sizes[:jobs]) <= available:
         return
     point, memory = max(known, key=lambda entry: entry[1].total)
     fitting = max((n for n in range(1, jobs) if sum(sizes[:n]) <= available), default=0)
     raise NotEnoughMemory(
         f"{min(jobs, len(sizes))} runs side by side would not fit into memory",
-        expected=f"together at most {available / 2**30:.1f} GiB",
+        expected=f"{room.where} at most {available / 2**30:.1f} GiB",
         got=f"{memory} for each run of {point}",
         remedy=f"Use --jobs {fitting}." if fitting else "Simulate fewer nodes, or a smaller model.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -16,12 +15,14 @@ from sims.engine.programme import Compile
 from sims.errors import InvalidSweep, SweepDirectoryError
 from sims.sweeping.checking import Checked, check
 from sims.sweeping.directory import SweepDirectory, saved_sweep
-from sims.sweeping.jobs import Job, Outcome
+from sims.sweeping.jobs import Assignment, Outcome
+from sims.sweeping.means import Means
+from sims.sweeping.places import workers_at
 from sims.sweeping.plans import Schedule, plan_of, planned_jobs
 from sims.sweeping.points import points_of
-from sims.sweeping.pool import Pool
 from sims.sweeping.settings import Sweep, load_sweep, parse_sweep
 from sims.sweeping.summary import evaluations_table, runs_table, summary_of, tuning_table
+from sims.sweeping.workers import Workers
 
 __all__ = ["SweepProgress", "SweepResult", "sweep"]
 
@@ -101,10 +102,13 @@ def sweep(
     out: Path | str | None = None,
     jobs: int | None = None,
     resume: bool = False,
+    on: str = "local",
+    threads: int = 1,
+    device: str = "cpu",
     compile_when: Compile = "never",
     on_progress: Callable[[SweepProgress], None] | None = None,
 ) -> SweepResult:
-    """Run a sweep, several runs side by side, each in a process with one thread.
+    """Run a sweep, several runs side by side, each in a process of its own.
 
     Parameters
     ----------
@@ -113,10 +117,17 @@ def sweep(
     out : path, optional
         Directory for the records; without it nothing is written.
     jobs : int, optional
-        Number of parallel runs; by default one per core. Results do not depend on it.
+        Number of parallel runs; by default as many as there are cores for. Results do not depend on it.
     resume : bool
         Continue the sweep in ``out``: runs that finished there are kept, interrupted ones go on from their
         checkpoints, failed ones are tried again. Another sweep may be given, such as one with more seeds.
+    on : str
+        Where: ``local``, ``ray`` or ``ray://host:port``. Results do not depend on it, and a sweep that was begun
+        in one place can be resumed in another.
+    threads : int
+        Cores of each run; results depend on it by rounding.
+    device : str
+        Where each run keeps its models: ``"cpu"`` or ``"cuda"``.
     compile_when : {'auto', 'always', 'never'}
         As for `sims.run`; 'auto' decides by the clock, so that results may differ by rounding.
     on_progress : callable, optional
@@ -133,9 +144,13 @@ def sweep(
         If ``out`` cannot be used.
     WorkersNotStarted
         If processes cannot be started.
+    ClusterUnreachable, ClusterMismatch
+        If there is no cluster at that address, or its machines run other software.
 
-    Notes ----- On a first Ctrl-C (in the main thread) the current runs stop and, with ``out``, write checkpoints,
-    and the sweep returns with ``finished`` false. A second one stops it at once.
+    Notes
+    -----
+    On a first Ctrl-C (in the main thread) the current runs stop and, with ``out``, write checkpoints, and the
+    sweep returns with ``finished`` false. A second one stops it at once.
 
     Examples
     --------
@@ -147,17 +162,18 @@ def sweep(
     """
     directory = None if out is None else SweepDirectory(Path(out))
     settings = _settings(sweep, directory, resume=resume)
-    size = _jobs(jobs)
     tell = on_progress or (lambda progress: None)
     points = points_of(settings)
-    checked = check(
-        settings,
-        points,
-        jobs=size,
-        on_checked=lambda done: tell(SweepProgress(phase="checking", done=done, total=len(points))),
-    )
-    with directory.opened(settings, resume=resume) if directory else nullcontext():
-        return _Sweeping(settings, checked, directory, tell).run(size, compile_when)
+    means = Means(threads=threads, device=device, compile_when=compile_when)
+    with workers_at(on, jobs=jobs, means=means) as workers:
+        checked = check(
+            settings,
+            points,
+            room=workers.room,
+            on_checked=lambda done: tell(SweepProgress(phase="checking", done=done, total=len(points))),
+        )
+        with directory.opened(settings, resume=resume) if directory else nullcontext():
+            return _Sweeping(settings, checked, directory, tell).run(workers)
 
 
 def _settings(
@@ -174,14 +190,6 @@ def _settings(
     return parse_sweep(sweep) if isinstance(sweep, Mapping) else load_sweep(sweep)
 
 
-def _jobs(jobs: int | None) -> int:
-    if jobs is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs < 1:
-        raise InvalidSweep("jobs: at least one run at a time", expected="a whole number from 1", got=jobs)
-    return jobs
-
-
 class _Sweeping:
     """One sweep under way."""
 
@@ -194,28 +202,28 @@ class _Sweeping:
     ) -> None:
         self.sweep, self.checked, self.directory, self.tell = sweep, checked, directory, tell
         possible = [entry.point for entry in checked if entry.refusal is None]
+        self.memory = {
+            entry.point.number: entry.memory.total for entry in checked if entry.memory is not None
+        }
         plans = [plan_of(sweep, point) for point in possible]
         self.schedule = Schedule(plans, jobs_each=planned_jobs(sweep))
         self.outcomes: list[Outcome] = []
         self.kept, self.changed, self.write_after = 0, True, 0.0
 
-    def run(self, size: int, compile_when: Compile) -> SweepResult:
+    def run(self, workers: Workers) -> SweepResult:
         """Do all jobs."""
         started = time.perf_counter()
-        pool = Pool(size=size, compile_when=compile_when)
-        finished = pool.run(self._take, self._done, directory_of=self._directory_of, on_wait=self._waiting)
+        finished = workers.run(self._take, self._done, on_wait=self._waiting)
         result = self._result(finished=finished, seconds=time.perf_counter() - started)
         self._write(result)
         return result
 
-    def _directory_of(self, job: Job) -> Path | None:
-        return self.directory.of(job) if self.directory else None
-
-    def _take(self) -> Job | None:
+    def _take(self) -> Assignment | None:
         while (job := self.schedule.next()) is not None:
             kept = self.directory.kept(job) if self.directory else None
             if kept is None:
-                return job
+                directory = self.directory.of(job) if self.directory else None
+                return Assignment(job=job, directory=directory, memory=self.memory[job.point])
             self.kept += 1
             self._done(kept)
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from sims.scenario import Scenario, to_toml
 
-__all__ = ["Job", "Outcome", "Stage", "State", "run_id"]
+__all__ = ["Assignment", "Job", "Outcome", "Stage", "State", "run_id"]
 
 Stage = Literal["tuning", "runs"]
 State = Literal["finished", "interrupted", "failed", "impossible"]
@@ -40,6 +41,24 @@ class Job:
     tuned: float | None
     run: str
     scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A job to hand to whoever does it.
+
+    Parameters
+    ----------
+    job : Job
+    directory : Path, optional
+        For its records.
+    memory : int
+        Bytes it needs, as estimated for its point.
+    """
+
+    job: Job
+    directory: Path | None
+    memory: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

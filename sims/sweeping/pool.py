@@ -9,13 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
-from sims.engine.programme import Compile
+from gossipfl.machine import available_memory
 from sims.errors import WorkersNotStarted
 from sims.running.interrupts import interrupts_noted
-from sims.sweeping.jobs import Job, Outcome
+from sims.sweeping.jobs import Assignment, Job, Outcome
+from sims.sweeping.means import Means
 from sims.sweeping.worker import work
+from sims.sweeping.workers import Room
 
 __all__ = ["Pool"]
 
@@ -38,36 +39,28 @@ class Pool:
     ----------
     size : int
         Number of processes, started as jobs arrive.
-    compile_when : {'auto', 'always', 'never'}
+    means : Means
+        Of each run.
     """
 
-    def __init__(self, *, size: int, compile_when: Compile) -> None:
-        self._size, self._compile_when = size, compile_when
+    def __init__(self, *, size: int, means: Means) -> None:
+        self._size, self._means = size, means
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("spawn")
 
+    @property
+    def room(self) -> Room:
+        """Memory of this machine, which all its processes share."""
+        return Room(size=available_memory(), shared_by=self._size)
+
     def run(
         self,
-        take: Callable[[], Job | None],
+        take: Callable[[], Assignment | None],
         done: Callable[[Outcome], None],
         *,
-        directory_of: Callable[[Job], Path | None],
         on_wait: Callable[[float], None],
     ) -> bool:
-        """Do jobs until there are none left, and return True.
-
-        A first Ctrl-C lets the current runs stop and write checkpoints, and returns False; a second kills them.
-
-        Parameters
-        ----------
-        take : callable
-            Gives a job, or None for now; asked again whenever a job is done.
-        done : callable
-            Receives the outcome of each job.
-        directory_of : callable
-            Returns the directory for the records of a job.
-        on_wait : callable
-            Called a few times a second at most, with how many jobs' worth of work the runs under way have done.
+        """Do jobs; see `sims.sweeping.workers.Workers`. A second Ctrl-C kills the processes.
 
         Raises
         ------
@@ -77,8 +70,8 @@ class Pool:
         with interrupts_noted() as interrupted:
             try:
                 while True:
-                    while not interrupted() and self._has_room() and (job := take()) is not None:
-                        self._give(job, directory_of(job))
+                    while not interrupted() and self._has_room() and (given := take()) is not None:
+                        self._give(given)
                     busy = [worker for worker in self._workers if worker.job is not None]
                     if not busy:
                         return not interrupted()
@@ -105,14 +98,14 @@ class Pool:
     def _has_room(self) -> bool:
         return len(self._workers) < self._size or any(worker.job is None for worker in self._workers)
 
-    def _give(self, job: Job, directory: Path | None) -> None:
+    def _give(self, given: Assignment) -> None:
         worker = next((worker for worker in self._workers if worker.job is None), None) or self._started()
-        worker.job, worker.share = job, 0.0
-        worker.connection.send((job, directory))
+        worker.job, worker.share = given.job, 0.0
+        worker.connection.send((given.job, given.directory))
 
     def _started(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs, self._compile_when), name="sweep")
+        process = self._context.Process(target=work, args=(theirs, self._means), name="sweep")
         process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))

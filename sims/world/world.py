@@ -195,7 +195,7 @@ class World:
         return first
 
 
-def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
+def build_world(scenario: Scenario, *, traces: Traces | None = None, data: Dataset | None = None) -> World:
     """Load a scenario's task, divide its samples, and prepare training.
 
     Parameters
@@ -203,6 +203,8 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     scenario : Scenario
     traces : Traces, optional
         Traced programmes of earlier runs.
+    data : Dataset, optional
+        What the task would read, if that has been read already; not with ``task.nodes``.
 
     Raises
     ------
@@ -211,10 +213,10 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     InvalidScenario, InvalidPartition
         If its samples cannot be divided as asked.
     """
-    task, data, seen = _samples(scenario)
+    task, samples, seen = _samples(scenario, data)
     dtype = _DTYPES[scenario.precision]
-    data = with_planted(data, scenario)
-    task, trainer = constants_apart(task, Trainer.of(task, data, scenario.training, dtype=dtype))
+    samples = with_planted(samples, scenario)
+    task, trainer = constants_apart(task, Trainer.of(task, samples, scenario.training, dtype=dtype))
     measured = slice(scenario.evaluate.samples)
     own_tests = tuple((take(one.test_inputs, measured), take(one.test_targets, measured)) for one in seen)
     test_inputs, test_targets = own_tests[0] if len(seen) == 1 else joined(own_tests)
@@ -233,7 +235,7 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None) -> World:
     return world
 
 
-def _samples(scenario: Scenario) -> tuple[Task, NodeData, list[Dataset]]:
+def _samples(scenario: Scenario, given: Dataset | None) -> tuple[Task, NodeData, list[Dataset]]:
     """The task, the training samples of all nodes, and the data sets whose test samples they are measured on."""
     if scenario.task.nodes:
         task, seen = own_samples(scenario)
@@ -242,7 +244,7 @@ def _samples(scenario: Scenario) -> tuple[Task, NodeData, list[Dataset]]:
     task = find_task(
         scenario.task.name, scenario.task.options, metrics=scenario.task.metrics, directory=scenario.modules
     )
-    task, (dataset,) = _in_precision(scenario, task, [task.dataset()])
+    task, (dataset,) = _in_precision(scenario, task, [task.dataset() if given is None else given])
     kept = None
     if scenario.evaluate.validation is not None:
         dataset, kept = held_out(dataset, scenario.evaluate.validation, seed=scenario.seed)

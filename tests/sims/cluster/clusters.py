@@ -5,7 +5,14 @@ import secrets
 import socket
 from contextlib import contextmanager
 
-_SETTINGS = ("RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS")
+_SETTINGS = (
+    "RAY_USAGE_STATS_ENABLED",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+    "RAY_ADDRESS",
+    "RAY_worker_niceness",
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S",
+)
 
 
 @contextmanager
@@ -16,7 +23,13 @@ def ray_cluster():
     """
     before = {name: os.environ.get(name) for name in _SETTINGS}
     token = secrets.token_hex(20)  # without one, Ray writes one into the home
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",
+        "RAY_worker_niceness": "0",  # else tests beside these leave them nothing of a busy machine
+    }
     from ray._private.authentication_test_utils import reset_auth_token_state
     from ray.cluster_utils import Cluster
 

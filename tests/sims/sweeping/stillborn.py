@@ -3,6 +3,6 @@
 import sys
 
 
-def stillborn(connection, compile_when):
+def stillborn(connection, means):
     """Take the place of `sims.sweeping.worker.work`."""
     sys.exit(3)

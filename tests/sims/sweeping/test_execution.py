@@ -16,7 +16,7 @@ from sims.errors import (
     SweepDirectoryError,
     WorkersNotStarted,
 )
-from sims.sweeping import checking, pool
+from sims.sweeping import pool
 from sims.sweeping.directory import saved_sweep
 from sims.sweeping.settings import parse_sweep
 from tests.sims.sweeping.stillborn import stillborn
@@ -168,7 +168,7 @@ def test_wrong_sweeps_are_refused_before_anything_is_written(tmp_path, monkeypat
     refused(InvalidSweep, r"do not record 'accuracy'; expected one of accuracy_max", metric="accuracy")
     refused(InvalidSweep, r"tune.key: 'training.x' is not a positive number", tune={"key": "training.x"})
     refused(InvalidSweep, r"point 1 .* and point 2 .* are the same scenario", grid={"name": ["a", "b"]})
-    monkeypatch.setattr(checking, "available_memory", lambda: 1_200_000_000)
+    monkeypatch.setattr(pool, "available_memory", lambda: 1_200_000_000)
     refused(NotEnoughMemory, r"3 runs side by side .* Use --jobs 2")
 
 
