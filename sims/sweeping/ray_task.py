@@ -1,4 +1,4 @@
-"""What a process of a Ray cluster does: a job of a sweep, in a directory of its own, whose files it returns.
+"""A job of a sweep in a process of a Ray cluster: done in a directory of its own, whose files it returns.
 
 Like the loop of local processes, it imports nothing heavy by itself: its environment says how many threads to use.
 """

@@ -1,4 +1,4 @@
-"""Whoever does the jobs of a sweep: processes here, of a Ray cluster, or of Slurm."""
+"""Workers that do the jobs of a sweep: processes here, or on a cluster."""
 
 from __future__ import annotations
 
