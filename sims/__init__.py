@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from sims.running import Progress, Result, run
     from sims.scenario import Scenario, load_scenario, parse_scenario
     from sims.sweeping import Sweep, SweepProgress, SweepResult, load_sweep, parse_sweep, sweep
+    from sims.tracking import Callback
 
 keep_compilers_caches()  # before any module imports numba
 
 __all__ = [
+    "Callback",
     "Progress",
     "Result",
     "Scenario",
@@ -38,6 +40,7 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         **dict.fromkeys(("Progress", "Result", "run"), "sims.running"),
+        "Callback": "sims.tracking",
         **dict.fromkeys(("Scenario", "load_scenario", "parse_scenario"), "sims.scenario"),
         **dict.fromkeys(
             ("Sweep", "SweepProgress", "SweepResult", "load_sweep", "parse_sweep", "sweep"), "sims.sweeping"

@@ -8,6 +8,7 @@ __all__ = [
     "ClusterMismatch",
     "ClusterUnreachable",
     "DivergedCoalition",
+    "InvalidCallback",
     "InvalidScenario",
     "InvalidSweep",
     "MalformedTrace",
@@ -26,6 +27,10 @@ class SimulationError(GossipflError):
 
 class InvalidScenario(SimulationError, SettingError):
     """A scenario file, or one of its values, is wrong."""
+
+
+class InvalidCallback(SimulationError, SettingError):
+    """A callback of a run is named wrongly, or is none; nothing was run."""
 
 
 class MalformedTrace(InvalidScenario):

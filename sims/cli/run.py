@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,14 @@ def run(
             "--shards", min=1, help="Parts that nodes are divided into with --on, each of --threads."
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            help="Also write to tensorboard, mlflow or wandb (offline), each optionally with :PLACE, or to a "
+            "callback of yours, module:name; may be repeated.",
+        ),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Simulate a scenario. Ctrl-C stops it cleanly; --resume continues from there."""
@@ -74,6 +83,7 @@ def run(
                 compile_when=compile_when,
                 on_progress=on_progress,
                 simulated_by=simulated_by,
+                callbacks=log or (),
             )
     except KeyboardInterrupt:
         typer.echo("Interrupted before anything was computed; nothing was written.", err=True)
@@ -140,7 +150,8 @@ def _display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         rich.TimeRemainingColumn(),
         rich.TextColumn("{task.fields[measured]}"),
     )
-    with rich.Progress(*columns, console=console, disable=quiet) as bar:
+    with rich.Progress(*columns, console=console, disable=quiet) as bar, warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"Warning: {message}", err=True)
 
         def report(progress: Progress) -> None:
             if not bar.task_ids:

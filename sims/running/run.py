@@ -20,6 +20,8 @@ from sims.running.result import Progress, Result
 from sims.running.runner import Runner
 from sims.running.simulation import Simulation
 from sims.scenario import Scenario, load_scenario
+from sims.tracking.callback import Audience, Callback
+from sims.tracking.names import callbacks_of
 from sims.world import World, build_world
 from sims.world.trace_cache import Traces
 
@@ -50,6 +52,7 @@ def run(
     traces: Traces | None = None,
     simulated_by: SimulationMaker | None = None,
     data: Dataset | None = None,
+    callbacks: Sequence[Callback | str] = (),
 ) -> Result:
     """Simulate a scenario.
 
@@ -79,6 +82,9 @@ def run(
         is memory for it: say in shards on a cluster.
     data : Dataset, optional
         What the task would read, if that has been read already; not with ``task.nodes``.
+    callbacks : sequence of Callback or str
+        Who hears of the run while it goes on: ``"tensorboard"``, ``"mlflow"``, ``"wandb"``, ``"module:name"`` or
+        objects. One that fails is warned of, and the run goes on.
 
     Returns
     -------
@@ -87,7 +93,8 @@ def run(
     Raises
     ------
     SimulationError
-        If the scenario is invalid, cannot be simulated, does not fit into memory, or ``out`` cannot be used.
+        If the scenario is invalid, cannot be simulated, does not fit into memory, ``out`` cannot be used, or a
+        callback is none.
 
     Notes
     -----
@@ -102,11 +109,13 @@ def run(
     """
     directory = None if out is None else RunDirectory(Path(out))
     _check_device(device)
+    beside = Path(scenario).parent if isinstance(scenario, (str, Path)) and Path(scenario).is_file() else None
     if resume:
         _refuse_another(scenario, overrides)
         scenario = _scenario_to_resume(directory)
     elif not isinstance(scenario, Scenario):
         scenario = load_scenario(_given(scenario), overrides=overrides)
+    audience = Audience(callbacks_of(callbacks, beside=beside or scenario.modules))
     world = build_world(scenario, traces=traces, data=data)
     memory = estimate_memory(scenario, world)
     if simulated_by is None:
@@ -123,7 +132,9 @@ def run(
         device=device,
     )
     try:
-        runner = Runner(scenario, world, simulation, evaluator, directory, memory, on_progress, interrupted)
+        runner = Runner(
+            scenario, world, simulation, evaluator, directory, memory, on_progress, interrupted, audience
+        )
         if directory is not None and not resume:
             directory.create(scenario)
         elif directory is not None:

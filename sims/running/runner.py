@@ -19,6 +19,7 @@ from sims.running.records import Records, RunDirectory, digest_of, machine, vers
 from sims.running.result import Progress, Result
 from sims.running.simulation import Simulation
 from sims.scenario import Scenario
+from sims.tracking.callback import Audience
 from sims.world import World
 
 __all__ = ["Runner"]
@@ -39,6 +40,7 @@ class Runner:
         memory: MemoryEstimate,
         on_progress: Callable[[Progress], None] | None,
         asked_to_stop: Callable[[], bool],
+        audience: Audience,
     ) -> None:
         self.scenario, self.world, self.simulation, self.evaluator = scenario, world, simulation, evaluator
         self.directory, self.memory, self.on_progress = directory, memory, on_progress
@@ -47,7 +49,7 @@ class Runner:
         self.started, self.evaluating = time.perf_counter(), 0.0
         self.last_written = 0.0
         self.last_reported = 0.0
-        self.asked_to_stop = asked_to_stop
+        self.asked_to_stop, self.audience = asked_to_stop, audience
         if on_progress is not None:
             simulation.during = self._report_at_times
 
@@ -67,6 +69,16 @@ class Runner:
 
     def run(self) -> Result:
         """Go through all evaluations that are left."""
+        self.audience.started(self.scenario, self.directory and self.directory.path, self.records.evaluations)
+        try:
+            result = self._run()
+        except BaseException as error:
+            self.audience.failed(error)
+            raise
+        self.audience.ended(result)
+        return result
+
+    def _run(self) -> Result:
         points = self._evaluation_rounds()
         self._report(points[self.done - 1] if self.done else 0.0)
         since_checkpoint = points[self.done - 1] if self.done else 0.0
@@ -76,9 +88,11 @@ class Runner:
                 rounds = points[self.done]
                 if not self.simulation.advance(rounds, between=lambda: interrupted() or self.asked_to_stop()):
                     break
-                reached = self._target_reached(self._evaluate(rounds))
+                evaluation = self._evaluate(rounds)
+                reached = self._target_reached(evaluation)
                 self.done += 1
                 self._report(rounds)
+                self.audience.evaluated(evaluation)
                 every = self.scenario.output.checkpoint_every
                 if every is not None and rounds - since_checkpoint >= every:
                     self._checkpoint()

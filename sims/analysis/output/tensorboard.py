@@ -9,6 +9,7 @@ from pathlib import Path
 from sims.analysis.comparison.analysis import Analysis
 from sims.analysis.comparison.findings import findings
 from sims.analysis.runs.run import Run
+from sims.tracking.tracker import heading
 
 __all__ = ["write_events"]
 
@@ -51,15 +52,9 @@ def _write(writer, run: Run) -> None:  # type: ignore[no-untyped-def]  # noqa: A
             continue
         for at, when, value in zip(rounds, seconds, run.column(name), strict=True):
             if math.isfinite(value):
-                writer.add_scalar(_tag(name, run.metrics), value, global_step=round(at), walltime=float(when))
-
-
-def _tag(column: str, metrics: tuple[str, ...]) -> str:
-    """Columns of one metric under one heading."""
-    for metric in metrics:
-        if column.startswith(f"{metric}_"):
-            return f"{metric}/{column.removeprefix(f'{metric}_')}"
-    return column if "/" in column else f"run/{column}"
+                writer.add_scalar(
+                    heading(name, run.metrics), value, global_step=round(at), walltime=float(when)
+                )
 
 
 def _name(label: str) -> str:

@@ -1,0 +1,84 @@
+"""TensorBoard's event files, written while a run goes on."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gossipfl.extras import require_extra
+from sims.tracking.tracker import Tracker, heading
+
+if TYPE_CHECKING:
+    from sims.running.result import Result
+    from sims.scenario import Scenario
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard(Tracker):
+    """Scalars of each evaluation over rounds, with simulated seconds as their time.
+
+    Parameters
+    ----------
+    where : path, optional
+        Directory in which each run gets one of its own; by default ``tensorboard`` in the run's directory, or
+        ``runs`` here where it has none.
+
+    Raises
+    ------
+    SettingError
+        If tensorboardX is not installed.
+    """
+
+    name = "tensorboard"
+
+    def __init__(self, where: Path | str | None = None) -> None:
+        require_extra("tensorboard", ["tensorboardX"], what="writing event files for TensorBoard")
+        super().__init__()
+        self._where = None if where is None else Path(where)
+        self._writer: Any = None
+
+    def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
+        """Open a directory of event files, and write the scenario there as text."""
+        from tensorboardX import SummaryWriter
+
+        from sims.scenario import to_toml
+
+        folder = Path(run) if run is not None else self._folder(scenario, directory)
+        files = len(
+            list(folder.glob("events.*"))
+        )  # they are named by the second, and a resumed run may be fast
+        self._writer = SummaryWriter(str(folder), filename_suffix=f".{files}", write_to_disk=True)
+        if run is None:
+            self._writer.add_text("scenario", f"```toml\n{to_toml(scenario)}\n```", 0, walltime=0.0)
+        return str(folder)
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Write finite numbers as scalars at the nearest whole round."""
+        metrics = [key.removesuffix("_median") for key in row if key.endswith("_median")]
+        for key, value in row.items():
+            if key not in ("round", "seconds") and math.isfinite(value):
+                self._writer.add_scalar(
+                    heading(key, metrics), value, global_step=round(row["round"]), walltime=row["seconds"]
+                )
+        self._writer.flush()  # somebody may be watching
+
+    def close(self, state: str, result: Result | None) -> None:
+        """Write how the run ended."""
+        said = state if result is None else f"{state}, models and ages {result.summary['result']['sha256']}"
+        self._writer.add_text("result", said, 0, walltime=0.0)
+        self._writer.close()
+
+    def _folder(self, scenario: Scenario, directory: Path | None) -> Path:
+        if self._where is None and directory is not None:
+            return directory / "tensorboard"
+        name = re.sub(r"[^\w.=-]+", "-", scenario.name).strip("-") or "run"
+        first = (self._where or Path("runs")) / f"{name}-seed-{scenario.seed}"
+        folder, count = first, 1
+        while folder.exists():
+            count += 1
+            folder = first.with_name(f"{first.name}-{count}")
+        return folder

@@ -1,0 +1,98 @@
+"""Runs of Weights & Biases, written while a run goes on; offline unless told otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gossipfl.extras import require_extra
+from sims.tracking.tracker import Tracker, flat
+
+if TYPE_CHECKING:
+    from sims.running.result import Result
+    from sims.scenario import Scenario
+
+__all__ = ["WeightsAndBiases"]
+
+_EXIT_CODES = {"finished": 0, "interrupted": 130, "failed": 1}
+
+
+class WeightsAndBiases(Tracker):
+    """A run of Weights & Biases: the scenario's keys as configuration, every column over rounds.
+
+    Parameters
+    ----------
+    where : path, optional
+        Directory in which ``wandb`` is made; by default that of the environment's ``WANDB_DIR``, or this one.
+    project : str, optional
+        By default that of ``WANDB_PROJECT``, or ``gossipfl``.
+    mode : {'offline', 'online'}, optional
+        By default that of ``WANDB_MODE``, or offline: files for ``wandb sync``, and nobody is contacted.
+
+    Raises
+    ------
+    SettingError
+        If wandb is not installed.
+    """
+
+    name = "wandb"
+
+    def __init__(
+        self,
+        where: Path | str | None = None,
+        *,
+        project: str | None = None,
+        mode: Literal["offline", "online"] | None = None,
+    ) -> None:
+        require_extra("wandb", ["wandb"], what="writing to Weights & Biases")
+        super().__init__()
+        self._where = None if where is None else Path(where)
+        self.project = project or os.environ.get("WANDB_PROJECT") or "gossipfl"
+        self.mode = mode or os.environ.get("WANDB_MODE") or "offline"
+        self._live: Any = None
+
+    def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
+        """Begin or continue a run."""
+        if self.mode != "online":
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        from sims.scenario import to_toml
+
+        if self._where is not None:
+            self._where.mkdir(parents=True, exist_ok=True)
+        self._live = wandb.init(
+            project=self.project,
+            name=scenario.name,
+            id=run,
+            resume=None if run is None else "allow",
+            config=flat(scenario),
+            dir=self._where,
+            mode=self.mode,
+            reinit="create_new",
+            settings=wandb.Settings(console="off", silent=self.mode != "online", x_disable_stats=True),
+        )
+        self._live.define_metric("*", step_metric="round")
+        self._attach("scenario.toml", to_toml(scenario))
+        identifier: str = self._live.id
+        return identifier
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Log every number of an evaluation."""
+        self._live.log(dict(row))
+
+    def close(self, state: str, result: Result | None) -> None:
+        """Attach the summary, and say how the run ended."""
+        self._live.summary["state"] = state
+        if result is not None:
+            self._live.summary["result.sha256"] = result.summary["result"]["sha256"]
+            self._attach("run.json", json.dumps(result.summary, indent=2) + "\n")
+        self._live.finish(exit_code=_EXIT_CODES[state])
+
+    def _attach(self, name: str, text: str) -> None:
+        folder = Path(self._live.dir)
+        (folder / name).write_text(text, encoding="utf-8")
+        self._live.save(str(folder / name), base_path=str(folder), policy="now")
