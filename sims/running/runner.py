@@ -69,7 +69,8 @@ class Runner:
 
     def run(self) -> Result:
         """Go through all evaluations that are left."""
-        self.audience.started(self.scenario, self.directory and self.directory.path, self.records.evaluations)
+        path = None if self.directory is None else self.directory.path
+        self.audience.started(self.scenario, path, self.records.evaluations)
         try:
             result = self._run()
         except BaseException as error:

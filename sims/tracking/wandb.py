@@ -51,7 +51,7 @@ class WeightsAndBiases(Tracker):
         super().__init__()
         self._where = None if where is None else Path(where)
         self.project = project or os.environ.get("WANDB_PROJECT") or "gossipfl"
-        self.mode = mode or os.environ.get("WANDB_MODE") or "offline"
+        self.mode: Any = mode or os.environ.get("WANDB_MODE") or "offline"
         self._live: Any = None
 
     def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
