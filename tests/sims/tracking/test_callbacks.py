@@ -93,7 +93,7 @@ def test_a_resumed_run_tells_what_was_before(tmp_path):
 def test_a_run_that_fails_says_so(monkeypatch):
     recorder = Recorder()
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr("sims.running.runner.network_metrics", lambda *a, **k: 1 / 0)
+        patched.setattr("sims.running.runner.Runner._evaluate", lambda *a, **k: 1 / 0)
         run(callbacks=[recorder])
     assert recorder.events == ["started", "failed"]
     assert isinstance(recorder.heard[-1][1], ZeroDivisionError)

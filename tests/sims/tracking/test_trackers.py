@@ -134,7 +134,7 @@ def test_mlflow_says_how_a_run_ended(client, monkeypatch, tmp_path):
     run(callbacks=["mlflow"], out=tmp_path / "run", interrupted=lambda: True)
     assert only_run(client).info.status == "KILLED"
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr("sims.running.runner.network_metrics", lambda *a, **k: 1 / 0)
+        patched.setattr("sims.running.runner.Runner._evaluate", lambda *a, **k: 1 / 0)
         run(callbacks=[MLflow(experiment="other")])
     other = client.get_experiment_by_name("other").experiment_id
     assert client.search_runs([other])[0].info.status == "FAILED"
