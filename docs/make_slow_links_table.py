@@ -1,119 +1,174 @@
-"""The table of methods in docs/slow-links.md: ``python docs/make_slow_links_table.py --results FILE.jsonl``.
+"""The tables of docs/slow-links.md: ``python docs/make_slow_links_table.py --results FILE.jsonl``.
 
-Sixteen authors, a node each, and their transformers; every method with the best of the same step sizes, by the
-mean loss of all models on all authors' test texts. Each run is appended to the file as it ends and not done again:
-the command can be stopped, and continued with ``--seeds 0 1 2``, on another machine too. Seconds a step are of the
-simulator's clock alone, in each world.
+Authors, a node each, and their transformers; every method in every setting of slow_links_methods.py with as many
+step sizes on the first seed, and with the best of them on the others. Each run is appended to the file as it ends and not done
+again: the command can be stopped and continued, on another machine too, with ``--settings``, ``--methods``,
+``--seeds``, ``--trials`` for a part of it. Seconds a step are of the simulator's clock alone, in each world: nothing is
+trained for them. What is not in the file is *not run* in the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from make_algorithm_tables import placed
+from slow_links_methods import ALONE, METHODS, SETTINGS, STEP_SECONDS, WORLDS, YARDSTICK, Setting, next_rate
 
 DOCS = Path(__file__).parent
 PAGE, EXAMPLES = DOCS / "slow-links.md", DOCS.parent / "examples"
-NODES, H, ALONE = 16, 20, "alone"
-PAIRS, ALL = "random_matching", {"average": "all-reduce"}
-STREAMED = {"fragments": 4, "overlap": 2, "codec": "qsgd:7:128"}
-NOLOCO = {"momentum": 0.5, "nesterov": False, "pull": 0.1}
-METHODS: dict[str, tuple[str, str, dict[str, Any], int]] = {
-    "all-reduce each step": ("diloco", "", {**ALL, "momentum": 0.0, "outer_rate": 1.0}, 1),
-    "DiLoCo, all-reduce": ("diloco", "", ALL, H),
-    "D-PSGD, ring": ("d_psgd", "ring", {}, 1),
-    "SAPS, 10 %, pairs": ("saps", PAIRS, {"share": 0.1}, 1),
-    "NoLoCo, pairs": ("noloco", PAIRS, {}, H),
-    "GASLoC, γ = 0.3, η = 1, pairs": ("gasloc", PAIRS, {"momentum": 0.3, "outer_rate": 1.0}, H),
-    "SparseLoCo, pull 1 %, pairs": ("sparseloco", PAIRS, {"pull": 0.01}, H),
-    "streaming as DiLoCo, 4 bits, all-reduce": ("streaming", "", {**STREAMED, **ALL}, H // 4),
-    "streaming as NoLoCo, 4 bits, pull 10 %, pairs": ("streaming", PAIRS, {**STREAMED, **NOLOCO}, H // 4),
-    ALONE: ("saps", PAIRS, {"share": 1e-9}, H),  # a single number is sent
-}
-RATES = (0.003, 0.001, 0.01)
-WORLDS: dict[str, dict[str, Any]] = {
-    "1 Gbit/s": {"delay": {"seconds": 0.01}, "links": {"up": 1000, "down": 1000}},
-    "100/20": {"delay": {"seconds": 0.03}, "links": {"up": 20, "down": 100}},
-    "100/20, 10 % slow": {"delay": {"seconds": 0.03}, "links": {"up": 20, "down": 100, "slow": 0.1}},
-    "14 cities": {
-        "delay": {"kind": "matrix", "file": "cities14"},
-        "links": {"file": "cities14", "up": 100, "down": 100},
-    },
-}
-STEP_SECONDS = 0.5
-TASKS: dict[str, tuple[dict[str, Any], int]] = {
-    "characters": ({"name": "authors:task", "partition": "natural"}, 4),
-    "words": (
-        {"name": "authors:task", "partition": "natural", "options": {"text": "sotu", "unit": "words"}},
-        4,
-    ),
-}
+MAKER = "docs/make_slow_links_table.py"
+Run = dict[str, Any]
 
 
-def tables(method: str, *, task: str, rate: float, seed: int, steps: int) -> dict[str, Any]:
-    """The scenario of a run."""
-    algorithm, topology, parameters, local = METHODS[method]
-    described, batch = TASKS[task]
-    made: dict[str, Any] = {
-        "seed": seed,
-        "population": {"nodes": NODES},
-        "task": described,
-        "algorithm": {"name": algorithm, **parameters},
-        "training": {"optimiser": "adamw", "learning_rate": rate, "batch_size": batch, "local_steps": local},
-        "evaluate": {"every": max(1, steps // local // 2), "samples": 400},
-        "stop": {"rounds": steps // local},
-        "output": {"rows": False},
-    }
-    if topology:
-        made["topology"] = {"name": topology}
-    return made
+class Results:
+    """Runs in a file, one a line.
+
+    Parameters
+    ----------
+    file : Path
+    trials : int
+        Step sizes that each method has on the first seed.
+    seeds : sequence of int
+    """
+
+    def __init__(self, file: Path, *, trials: int, seeds: Sequence[int]) -> None:
+        self._file, self.trials, self.seeds = file, trials, seeds
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        self.runs: list[Run] = [each for each in map(json.loads, lines) if "error" not in each]
+
+    def add(self, run: Run) -> None:
+        """Append a run, and know it if it did not fail."""
+        with self._file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(run) + "\n")
+        if "error" not in run:
+            self.runs.append(run)
+
+    def of(self, setting: str, method: str) -> list[Run]:
+        """Runs of a method in a setting, of as many steps."""
+        steps = SETTINGS[setting].steps
+        return [
+            each
+            for each in self.runs
+            if (each["task"], each["method"], each.get("steps")) == (setting, method, steps)
+        ]
+
+    def tried(self, setting: str, method: str) -> tuple[dict[float, float], float | None]:
+        """Losses of the step sizes on the first seed, and the one that has to be tried next, if any is left."""
+        first = {each["rate"]: each["loss"] for each in self.of(setting, method) if each["seed"] == self.seeds[0]}
+        tried: dict[float, float] = {}
+        while len(tried) < self.trials:
+            rate = next_rate(tried)
+            if rate not in first:
+                return tried, rate
+            tried[rate] = first[rate]
+        return tried, None
+
+    def chosen(self, setting: str, method: str) -> dict[int, Run]:
+        """Runs with the best step size, by seed."""
+        tried, _ = self.tried(setting, method)
+        if not tried:
+            return {}
+        best = min(tried, key=lambda rate: tried[rate])
+        return {each["seed"]: each for each in self.of(setting, method) if each["rate"] == best}
+
+    def todo(self, settings: Sequence[str], methods: Sequence[str]) -> Iterator[tuple[str, str, float, int]]:
+        """What can be run now: trials on the first seed, and then, with the best, the other seeds."""
+        for setting in settings:
+            for method in SETTINGS[setting].able():
+                if method not in methods:
+                    continue
+                _, rate = self.tried(setting, method)
+                if rate is not None:
+                    yield setting, method, rate, self.seeds[0]
+                    continue
+                done = self.chosen(setting, method)
+                best = next(iter(done.values()))["rate"]
+                yield from ((setting, method, best, seed) for seed in self.seeds if seed not in done)
+
+    def seconds(self, setting: str, method: str) -> list[float]:
+        """Seconds of a step in each world."""
+        if method == ALONE:
+            return [STEP_SECONDS] * len(WORLDS)
+        names = list(WORLDS)
+        for each in self.runs:
+            if (each["task"], each["method"]) == (setting, method) and each.get("worlds") == names:
+                known: list[float] = each["seconds"]
+                return known
+        found = seconds_a_step(setting, method)
+        self.add({"task": setting, "method": method, "worlds": names, "seconds": found})
+        return found
 
 
-def measured(method: str, *, task: str, rate: float, seed: int, steps: int, device: str) -> dict[str, Any]:
-    """A run's last evaluation."""
+@cache
+def _traces() -> Any:
+    """Traced programmes of this process, for all its runs."""
+    from sims.world.trace_cache import Traces
+
+    return Traces()
+
+
+def measured(setting: str, method: str, rate: float, seed: int, *, device: str, share: float) -> Run:
+    """A run's last evaluation, and the perplexity of each author's text by its own model."""
     import torch
 
     import sims
+    from authors import task
 
     torch.set_num_threads(1)
     if device == "cuda":
-        torch.cuda.set_per_process_memory_fraction(0.06)
-    began = time.time()
-    result = sims.run(tables(method, task=task, rate=rate, seed=seed, steps=steps), device=device)
-    last = result.evaluations.to_dicts()[-1]
+        torch.cuda.set_per_process_memory_fraction(share)
+    made, began, burnt = SETTINGS[setting].tables(METHODS[method], rate=rate, seed=seed), time.time(), time.process_time()
+    compiled = "never" if device == "cpu" else "auto"  # which takes longer than it saves here
+    result = sims.run(made, device=device, compile_when=compiled, traces=_traces())
+    last, nodes = result.evaluations.to_dicts()[-1], made["population"]["nodes"]
+    about = task(**made["task"]["options"])
+    data = about.data()
+    kept = len(data.test_inputs) // nodes
+    own = [
+        about.evaluate(
+            result.rows[node : node + 1].cpu(),
+            data.test_inputs[node * kept : (node + 1) * kept],
+            data.test_targets[node * kept : (node + 1) * kept],
+        )["perplexity"].item()
+        for node in range(nodes)
+    ]
     return {
+        "task": setting,
         "method": method,
-        "task": task,
         "rate": rate,
         "seed": seed,
-        "steps": steps,
+        "steps": SETTINGS[setting].steps,
         "loss": last["loss_mean"],
         "worst": last["loss_max"],
-        "bytes": last["bytes"] / NODES,
+        "own": own,
+        "bytes": last["bytes"] / nodes,
         "consensus": last["consensus_distance"],
         "device": device,
         "wall": time.time() - began,
+        "cpu": time.process_time() - burnt,
     }
 
 
-def seconds_a_step(method: str, *, task: str, rounds: int = 40) -> list[float]:
+def seconds_a_step(setting: str, method: str, *, rounds: int = 40) -> list[float]:
     """Seconds that a step takes in each world, by the clock alone: nothing is trained."""
     from sims.running.choice import simulation_of
     from sims.scenario import load_scenario
     from sims.world import build_world
 
-    made = tables(method, task=task, rate=RATES[0], seed=0, steps=H)
-    local = made["training"]["local_steps"]
-    made["training"]["step_seconds"] = STEP_SECONDS * local
+    how = METHODS[method]
+    made = SETTINGS[setting].tables(how, rate=0.001, seed=0)
+    made["training"]["step_seconds"] = STEP_SECONDS * how.local
     world, seconds = build_world(load_scenario(made)), []
     for network in WORLDS.values():
         scenario = load_scenario({**made, "network": network})
@@ -124,110 +179,124 @@ def seconds_a_step(method: str, *, task: str, rounds: int = 40) -> list[float]:
         for number in range(rounds):
             clock.round(number)
         simulation.close()
-        seconds.append(clock.seconds[-1] / (rounds * local))
+        seconds.append(clock.seconds[-1] / (rounds * how.local))
     return seconds
 
 
-def jobs(task: str, seeds: list[int], known: list[dict[str, Any]]) -> Iterator[tuple[str, float, int]]:
-    """Runs that are not done: first every step size on the first seed, then the best on the others."""
-    done = {(each["method"], each["rate"], each["seed"]) for each in known if each["task"] == task}
-    for rate in RATES:
-        yield from ((name, rate, seeds[0]) for name in METHODS if (name, rate, seeds[0]) not in done)
-    for seed in seeds[1:]:
-        for name in METHODS:
-            rate = best_of(known, name, task)
-            if rate is not None and (name, rate, seed) not in done:
-                yield name, rate, seed
+def interval(numbers: Sequence[float], digits: int = 3) -> str:
+    """Mean, and half of Student's 95 % interval of it where there are two numbers or more."""
+    from scipy.stats import t
+
+    mean, n = sum(numbers) / len(numbers), len(numbers)
+    if n < 2:
+        return f"{mean:.{digits}f}"
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in numbers) / (n - 1))
+    return f"{mean:.{digits}f} ± {t.ppf(0.975, n - 1) * deviation / math.sqrt(n):.{digits}f}"
 
 
-def best_of(known: list[dict[str, Any]], method: str, task: str) -> float | None:
-    """The step size with the lowest loss on the first seed, of those that all methods had; None without any."""
-    seed = min((each["seed"] for each in known if each["task"] == task), default=0)
-    first = [each for each in known if each["task"] == task and each["seed"] == seed]
-    tried = [{each["rate"] for each in first if each["method"] == name} for name in METHODS]
-    alike = set.intersection(*tried)
-    own = [each for each in first if each["method"] == method and each["rate"] in alike]
-    best: float | None = min(own, key=lambda each: each["loss"])["rate"] if own else None
-    return best
+def line(results: Results, setting: str, method: str) -> str:
+    """A method: means of its seeds at the best step size, and its costs."""
+    tried, _ = results.tried(setting, method)
+    runs, times = results.chosen(setting, method), ""
+    if setting_has_worlds(setting):
+        times = " | ".join(f"{each:.3g}" for each in results.seconds(setting, method)) + " |"
+    if not runs:
+        return f"| {method} | | not run | | | | | | {times}"
+    rate = next(iter(runs.values()))["rate"]
+    edge = ", edge" if rate in (min(tried), max(tried)) else ""
+    trials = f"{rate:g} of {len(tried)}{edge}"
+    losses = interval([each["loss"] for each in runs.values()])
+    yardstick = results.chosen(setting, YARDSTICK)
+    common = [seed for seed in runs if seed in yardstick]
+    beside = interval([runs[seed]["loss"] - yardstick[seed]["loss"] for seed in common]) if common else ""
+    worst = sum(each["worst"] for each in runs.values()) / len(runs)
+    own = [each["own"] for each in runs.values() if "own" in each]
+    of_authors = [sum(column) / len(own) for column in zip(*own, strict=True)]
+    spread = f"{min(of_authors):.2f} … {max(of_authors):.2f}" if own else ""
+    sent, steps = next(iter(runs.values()))["bytes"], SETTINGS[setting].steps
+    kilobytes = f"{0.0 if method == ALONE else sent / steps / 1000:,.4g}"
+    return (
+        f"| {method} | {trials} | {losses} | {beside} | {worst:.3f} | {spread} | {len(runs)} | {kilobytes} | {times}"
+    )
 
 
-def line(method: str, task: str, known: list[dict[str, Any]]) -> str:
-    """A method: the mean of its seeds at the best step size, and its costs."""
-    rate = best_of(known, method, task)
-    alone = [STEP_SECONDS] * len(WORLDS)
-    times = [f"{each:.3g}" for each in (alone if method == ALONE else seconds_a_step(method, task=task))]
-    own = [each for each in known if (each["method"], each["task"], each["rate"]) == (method, task, rate)]
-    if rate is None or not own:
-        return f"| {method} | — | not run | | | {' | '.join(times)} |"
-    losses = [each["loss"] for each in own]
-    spread = f" ± {(max(losses) - min(losses)) / 2:.3f}" if len(losses) > 1 else ""
-    worst = sum(each["worst"] for each in own) / len(own)
-    sent = 0.0 if method == ALONE else own[0]["bytes"] / own[0]["steps"] / 1000
-    loss = f"{sum(losses) / len(losses):.3f}{spread}"
-    return f"| {method} | {rate:g} | {loss} | {worst:.3f} | {sent:,.4g} | {' | '.join(times)} |"
+def setting_has_worlds(setting: str) -> bool:
+    """Whether rounds without absences are timed: with them it is the same, and nobody waits."""
+    return not SETTINGS[setting].absent
 
 
-def table(task: str, known: list[dict[str, Any]]) -> str:
-    """All methods on a task."""
-    titles = (
+def table(results: Results, setting: str) -> str:
+    """All methods in a setting."""
+    titles = [
         "method",
         "step size",
         "loss, mean",
+        f"beside {YARDSTICK}" if not SETTINGS[setting].absent else "",
         "worst node",
+        "perplexity of authors",
+        "seeds",
         "kB a step",
-        *(f"s a step, {w}" for w in WORLDS),
-    )
-    rows = [line(method, task, known) for method in METHODS]
+        *([f"s a step, {world}" for world in WORLDS] if setting_has_worlds(setting) else []),
+    ]
+    rows = [line(results, setting, method) for method in SETTINGS[setting].able()]
     return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *rows])
 
 
-def main() -> None:
-    """Run what is not done, and place the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, required=True, help="file that runs are appended to")
-    parser.add_argument("--task", choices=list(TASKS), default="characters")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--only-table", action="store_true", help="place the table of what is in the file")
-    parser.add_argument("--no-table", action="store_true", help="only run")
-    given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    results = given.results.resolve()
-    os.chdir(EXAMPLES)  # where the tasks are
-    sys.path.insert(0, str(EXAMPLES))
+def state(results: Results) -> str:
+    """How much of every setting has been run."""
+    rows = []
+    for setting in SETTINGS:
+        able = list(SETTINGS[setting].able())
+        trials = sum(len(results.tried(setting, method)[0]) for method in able)
+        seeds = sum(len(results.chosen(setting, method)) for method in able)
+        wanted = len(able) * len(results.seeds)
+        said = "not run" if not trials else f"{trials} of {len(able) * results.trials}"
+        rows.append(f"| {setting} | {len(able)} | {said} | {seeds} of {wanted} |")
+    return "\n".join(["| setting | methods | step sizes tried | seeds with the best |", "|---|---|---|---|", *rows])
 
-    def known() -> list[dict[str, Any]]:
-        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-        return [
-            each for each in map(json.loads, lines) if "error" not in each and each["steps"] == given.steps
-        ]
 
-    for _ in range(0 if given.only_table else 2):  # then the seeds whose step size is known only now
-        todo = list(jobs(given.task, given.seeds, known()))
+def run_all(results: Results, given: argparse.Namespace) -> None:
+    """Run what is not in the file; what failed is not tried again."""
+    failed: set[tuple[str, str, float, int]] = set()
+    while todo := [
+        each for each in results.todo(given.settings, given.methods) if each not in failed
+    ]:
         with ProcessPoolExecutor(given.processes) as pool:
             runs = {
-                pool.submit(
-                    measured,
-                    name,
-                    task=given.task,
-                    rate=rate,
-                    seed=seed,
-                    steps=given.steps,
-                    device=given.device,
-                ): (name, rate, seed)
-                for name, rate, seed in todo
+                pool.submit(measured, *each, device=given.device, share=0.8 / given.processes): each for each in todo
             }
             for run in as_completed(runs):
                 error = run.exception()
-                found = {"error": repr(error)[:1000], "run": runs[run]} if error else run.result()
-                with results.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(found) + "\n")
+                if error:
+                    failed.add(runs[run])
+                results.add({"error": repr(error)[:1000], "run": runs[run]} if error else run.result())
+
+
+def main() -> None:
+    """Run what is not done, and place the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="file that runs are appended to")
+    parser.add_argument("--settings", choices=list(SETTINGS), nargs="+", default=list(SETTINGS))
+    parser.add_argument("--methods", choices=list(METHODS), nargs="+", default=list(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--trials", type=int, default=4, help="step sizes of each method")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--only-table", action="store_true", help="place the tables of what is in the file")
+    parser.add_argument("--no-table", action="store_true", help="only run")
+    given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    results = Results(given.results.resolve(), trials=given.trials, seeds=given.seeds)
+    os.chdir(EXAMPLES)  # where the tasks are
+    sys.path.insert(0, str(EXAMPLES))
+    if not given.only_table:
+        run_all(results, given)
     if not given.no_table:
-        page = PAGE.read_text(encoding="utf-8")
-        made = placed(page, given.task, table(given.task, known()), by="docs/make_slow_links_table.py")
-        PAGE.write_text(made, encoding="utf-8")
+        page = placed(PAGE.read_text(encoding="utf-8"), "state of the tables", state(results), by=MAKER)
+        for setting in SETTINGS:
+            if any(results.of(setting, method) for method in METHODS):
+                page = placed(page, setting, table(results, setting), by=MAKER)
+        PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

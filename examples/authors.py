@@ -30,7 +30,7 @@ from gossipfl.errors import InvalidTask
 from gossipfl.tasks.metrics import class_accuracy
 from gossipfl.tasks.words.corpora import CORPORA
 
-SIZES = {"0.4M": (128, 2), "1.5M": (176, 4), "tiny": (16, 1)}  # width, layers
+SIZES = {"0.4M": (128, 2), "1.5M": (176, 4), "0.1M": (64, 2), "tiny": (16, 1)}  # width, layers
 HEADS, CHARACTERS = 4, 96  # the printable ones of ASCII, and one for all others
 
 

@@ -91,7 +91,7 @@ def unmet(
 def _of_outgoing(name: str, requirements: Requirements, outgoing: Pipeline) -> Unmet | None:
     if requirements.exact and not outgoing.is_lossless:
         return Unmet(
-            what=f"{name} sends weights or counts with its rows, which {', '.join(outgoing.names)} would change",
+            what=f"{name} sends weights, counts or residues, which {', '.join(outgoing.names)} would change",
             expected="rows sent in full",
             remedy="Leave out codec and outgoing, or choose an algorithm that sends models only, such as d_psgd.",
         )

@@ -17,6 +17,7 @@ from gossipfl.codecs.payload import (
 from gossipfl.codecs.qsgd import QSGD
 from gossipfl.codecs.refusal import is_finite
 from gossipfl.codecs.registry import CODECS, codec, model_codec
+from gossipfl.codecs.residues import Residues, wrapped
 from gossipfl.codecs.sign import ScaledSign
 from gossipfl.codecs.sparse import RandomK, TopK
 
@@ -34,6 +35,7 @@ __all__ = [
     "Int8",
     "PayloadTensor",
     "RandomK",
+    "Residues",
     "ScaledSign",
     "TensorHeader",
     "TensorSpec",
@@ -46,4 +48,5 @@ __all__ = [
     "payload_of",
     "require_admitted",
     "tensor_of",
+    "wrapped",
 ]

@@ -190,6 +190,12 @@ def assert_replayed(homes, *, batched_too=True):
         ("saps", {"share": 0.1}, {"momentum": 0.9}),
         ("noloco", {"momentum": 0.4, "pull": 0.6}, {"optimiser": "adamw", "local_steps": 3}),
         pytest.param(
+            "noloco",
+            {"momentum": 0.4, "bits": 3, "share": 0.5, "reach": 3.0},
+            {"optimiser": "adamw", "local_steps": 3},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "sparseloco",
             {"codec": "chunk-top:8:64", "pull": 0.02},
             {"momentum": 0.5, "local_steps": 2},

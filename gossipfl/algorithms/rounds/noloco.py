@@ -13,12 +13,16 @@ import torch
 
 from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.close_ones import mixed_residues
 from gossipfl.algorithms.rounds.diloco import VELOCITY
 from gossipfl.algorithms.rounds.step_weights import STEP_WEIGHTING, StepWeighting, mixed_by_steps
 from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
+from gossipfl.training.settings import learning_rates
 
 __all__ = ["NoLoCo"]
+
+_REMEMBERED = 4  # rounds after which what was learned hardly sets nodes apart any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,11 @@ class NoLoCo(RoundAlgorithm):
     The authors' code has η_φ = η. Then only the mean of θ = φ + Δ counts, ``m_i ← μ m_i + η (Σ_j w_ij θ_j −
     φ_i)``, and P numbers are sent in place of 2P, for the same models up to rounding: so it is without ``pull``.
 
+    With ``bits`` a node sends that many of each number, of a random share p of θ that is the same at all nodes
+    (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to its
+    own. So models may differ by no more than ``reach`` times what H step sizes come to, the largest of this round and
+    of four rounds before.
+
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 
     Over pairs a large momentum drives nodes apart, as 0.9 does with η = 0.7 (docs/slow-links.md). With μ = 0 and
@@ -44,7 +53,7 @@ class NoLoCo(RoundAlgorithm):
     name = "noloco"
     paper = "Kolehmainen et al., arXiv 2025"
     rule = "m ← μm + ηWΔ + η_φ(Wφ − φ), φ ← φ + m, where Δ = θ − φ after H local steps from φ to θ"
-    sends = "P, or 2P with pull"
+    sends = "P, or 2P with pull; p · P numbers of b bits"
 
     momentum: Annotated[float, Parameter("μ: how much of the outer step goes on", ge=0, lt=1)] = 0.5
     outer_rate: Annotated[float, Parameter("η: how much of the pair's mean progress is taken", gt=0)] = 0.7
@@ -53,11 +62,16 @@ class NoLoCo(RoundAlgorithm):
         Parameter("η_φ: how far slow weights go to their mean; as outer_rate if unset", ge=0),
     ] = None
     weighting: Annotated[StepWeighting, Parameter(STEP_WEIGHTING)] = "nodes"
+    bits: Annotated[int | None, Parameter("b: bits of each number; float32 if unset", ge=1, le=16)] = None
+    share: Annotated[float, Parameter("p: share of the numbers that is sent, with bits", gt=0, le=1)] = 1.0
+    reach: Annotated[
+        float, Parameter("how far models may differ, with bits, in H step sizes", gt=0)
+    ] = 2.0
 
     @property
     def requirements(self) -> Requirements:
         """Doubly stochastic matrices."""
-        return Requirements(exact=self.weighting == "steps")
+        return Requirements(exact=self.weighting == "steps" or self.bits is not None)
 
     def check(self) -> None:
         """Weights of steps are of θ alone."""
@@ -66,6 +80,19 @@ class NoLoCo(RoundAlgorithm):
                 "noloco with weighting = 'steps' weighs the sum of slow weights and progress, so pull would be "
                 "without effect",
                 remedy="Leave one of the two out.",
+            )
+        if self.bits is not None and (self.weighting == "steps" or self.pull is not None):
+            raise SettingError(
+                "noloco with bits sends residues of θ, which can be neither weighted by steps nor divided into slow "
+                "weights and progress",
+                remedy="Leave bits, or weighting and pull, out.",
+            )
+        if self.bits is None and self.share < 1:
+            raise SettingError(
+                "noloco: share is of numbers that are sent in few bits",
+                expected="bits beside share",
+                got=f"share = {self.share:g} without bits",
+                remedy="For a share of numbers in full use [[outgoing]] with kind = 'mask'.",
             )
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
@@ -81,6 +108,11 @@ class NoLoCo(RoundAlgorithm):
         if self.weighting == "steps":
             mean = yield from mixed_by_steps(fast, trained.steps - nodes.steps)
             step = self.outer_rate * (mean - slow)
+        elif self.bits is not None:
+            mean = yield from mixed_residues(
+                fast, context, share=self.share, bits=self.bits, distance=self._distance(context)
+            )
+            step = self.outer_rate * (mean - slow)
         elif self.pull is None:
             mixed = yield Exchange(fast)
             step = self.outer_rate * (mixed.rows - slow)
@@ -91,3 +123,10 @@ class NoLoCo(RoundAlgorithm):
         velocity = self.momentum * nodes.auxiliary[VELOCITY] + step
         after = trained.with_shared(slow + velocity, ages=trained.ages)
         return replace(after, auxiliary={**trained.auxiliary, VELOCITY: velocity})
+
+    def _distance(self, context: RoundContext) -> float:
+        """By how much models may differ in a round: the same number at all nodes."""
+        settings = context.local.settings
+        rounds = torch.tensor([context.round, max(0, context.round - _REMEMBERED)])
+        rates = learning_rates(settings.local_steps * rounds, settings)
+        return self.reach * settings.local_steps * float(rates.max())

@@ -1,0 +1,180 @@
+"""Methods, tasks, networks and settings of the tables in docs/slow-links.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ALONE", "METHODS", "RATES", "SETTINGS", "STEP_SECONDS", "WORLDS", "YARDSTICK", "Method", "Setting", "next_rate"]
+
+STEP_SECONDS = 0.5
+ALONE, YARDSTICK = "alone", "DiLoCo, all-reduce"
+RATES = (0.003, 0.001, 0.01)
+"""Step sizes that all methods begin with; each then goes on from its best."""
+
+_H = 20
+_PAIRS, _ALL = "random_matching", {"average": "all-reduce"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How nodes learn and what they send.
+
+    Parameters
+    ----------
+    algorithm, topology : str
+        Names; no topology where all average.
+    parameters : mapping
+        Of the algorithm.
+    local : int
+        Local steps of a round.
+    outgoing : sequence of mapping
+        What happens to rows before they leave.
+    """
+
+    algorithm: str
+    topology: str
+    parameters: Mapping[str, Any]
+    local: int = _H
+    outgoing: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether a round cannot be without any node."""
+        return not self.topology
+
+
+_PLAIN = {"momentum": 0.0, "outer_rate": 1.0}
+_STREAMED = {"fragments": 4, "overlap": 2, "codec": "qsgd:7:128"}
+_IN_8_BITS = ({"kind": "mask", "share": 0.15}, {"kind": "codec", "name": "int8"})
+METHODS: Mapping[str, Method] = {
+    "all-reduce each step": Method("diloco", "", {**_ALL, "momentum": 0.0, "outer_rate": 1.0}, 1),
+    YARDSTICK: Method("diloco", "", _ALL),
+    "DiLoCo, η = 1, β = 0, all-reduce": Method("diloco", "", {**_ALL, **_PLAIN}),
+    "D-PSGD, ring": Method("d_psgd", "ring", {}, 1),
+    "SAPS, 10 %, pairs": Method("saps", _PAIRS, {"share": 0.1}, 1),
+    "NoLoCo, pairs": Method("noloco", _PAIRS, {}),
+    "GASLoC, γ = 0.3, η = 1, pairs": Method("gasloc", _PAIRS, {"momentum": 0.3, "outer_rate": 1.0}),
+    "SparseLoCo, pull 1 %, pairs": Method("sparseloco", _PAIRS, {"pull": 0.01}),
+    "streaming as DiLoCo, 4 bits, all-reduce": Method("streaming", "", {**_STREAMED, **_ALL}, _H // 4),
+    "streaming as NoLoCo, 4 bits, pull 10 %, pairs": Method(
+        "streaming", _PAIRS, {**_STREAMED, "momentum": 0.5, "nesterov": False, "pull": 0.1}, _H // 4
+    ),
+    "NoLoCo, η = 1, μ = 0, 15 % in 8 bits, pairs": Method("noloco", _PAIRS, _PLAIN, outgoing=_IN_8_BITS),
+    "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs": Method(
+        "noloco", _PAIRS, {**_PLAIN, "bits": 2, "share": 0.6, "reach": 2.0}
+    ),
+    "SparseLoCo, 25 of 4,096, α = 3, complete": Method(
+        "sparseloco", "complete", {"codec": "chunk-top:25:4096", "decay": 1.0, "outer_rate": 3.0}
+    ),
+    ALONE: Method("saps", _PAIRS, {"share": 1e-9}),  # a single number is sent
+}
+WORLDS: Mapping[str, Mapping[str, Any]] = {
+    "1 Gbit/s": {"delay": {"seconds": 0.01}, "links": {"up": 1000, "down": 1000}},
+    "100/20": {"delay": {"seconds": 0.03}, "links": {"up": 20, "down": 100}},
+    "100/20, 10 % slow": {"delay": {"seconds": 0.03}, "links": {"up": 20, "down": 100, "slow": 0.1}},
+    "14 cities": {
+        "delay": {"kind": "matrix", "file": "cities14"},
+        "links": {"file": "cities14", "up": 100, "down": 100},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is learned, by whom.
+
+    Parameters
+    ----------
+    options : mapping
+        Of the task in examples/authors.py.
+    nodes : int
+        As many authors.
+    steps : int
+        Steps of training.
+    absent : float
+        Probability with which a node sits out a round.
+    batch : int
+        Windows of text of a step.
+    """
+
+    options: Mapping[str, Any]
+    nodes: int = 16
+    steps: int = 400
+    absent: float = 0.0
+    batch: int = 4
+
+    def tables(self, method: Method, *, rate: float, seed: int) -> dict[str, Any]:
+        """The scenario of a run."""
+        made: dict[str, Any] = {
+            "seed": seed,
+            "population": {"nodes": self.nodes},
+            "task": {
+                "name": "authors:task",
+                "partition": "natural",
+                "options": {**self.options, "authors": self.nodes},
+            },
+            "algorithm": {"name": method.algorithm, **method.parameters},
+            "training": {
+                "optimiser": "adamw",
+                "learning_rate": rate,
+                "batch_size": self.batch,
+                "local_steps": method.local,
+            },
+            "evaluate": {"every": self.steps // method.local, "samples": 400},
+            "stop": {"rounds": self.steps // method.local},
+            "output": {"rows": False},
+        }
+        if method.topology:
+            made["topology"] = {"name": method.topology}
+        if method.outgoing:
+            made["outgoing"] = [dict(each) for each in method.outgoing]
+        if self.absent:
+            made["churn"] = {"process": {"kind": "cycle", "offline": self.absent}}
+        return made
+
+    def able(self) -> Iterator[str]:
+        """Names of the methods that can be run so."""
+        yield from (name for name, each in METHODS.items() if not (self.absent and each.needs_all))
+
+
+_SHORT: Mapping[str, Any] = {"size": "0.1M", "length": 64}
+_WORDS: Mapping[str, Any] = {"text": "sotu", "unit": "words", "size": "1.5M"}
+SETTINGS: Mapping[str, Setting] = {
+    "characters": Setting({}),
+    "characters, 20 % absent": Setting({}, absent=0.2),
+    "characters, 64 nodes": Setting({}, nodes=64),
+    "short": Setting(_SHORT),
+    "short, 20 % absent": Setting(_SHORT, absent=0.2),
+    "short, 64 nodes": Setting(_SHORT, nodes=64),
+    "words": Setting(_WORDS),
+    "words, 20 % absent": Setting(_WORDS, absent=0.2),
+    "words, 64 nodes": Setting(_WORDS, nodes=64),
+}
+
+
+def next_rate(tried: Mapping[float, float]) -> float:
+    """The step size to try next, by the losses of those tried.
+
+    First `RATES`; then a factor of about three beyond the best, while that is at the edge; then the geometric mean
+    of the best and the better of its neighbours, two digits.
+    """
+    for rate in RATES:
+        if rate not in tried:
+            return rate
+    rates = sorted(tried)
+    at = min(range(len(rates)), key=lambda each: tried[rates[each]])
+    best = rates[at]
+    if at == 0:
+        return _half_a_decade(best, down=True)
+    if at == len(rates) - 1:
+        return _half_a_decade(best, down=False)
+    other = min(rates[at - 1], rates[at + 1], key=lambda each: tried[each])
+    return float(f"{(best * other) ** 0.5:.2g}")
+
+
+def _half_a_decade(rate: float, *, down: bool) -> float:
+    leads_one = f"{rate:e}".startswith("1.0")
+    factor = (0.3 if leads_one else 1 / 3) if down else (3.0 if leads_one else 10 / 3)
+    return float(f"{rate * factor:.1g}")
