@@ -1,0 +1,115 @@
+"""The tables of methods for slow links: which runs are left to do, and what is said of those that are done."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+DOCS, EXAMPLES = (Path(__file__).parents[2] / each for each in ("docs", "examples"))
+
+
+@pytest.fixture(scope="module")
+def maker():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        import make_slow_links_table
+
+        yield make_slow_links_table
+
+
+def run(method, rate, seed, loss, **others):
+    made = {"task": "short", "method": method, "rate": rate, "seed": seed, "steps": 400, "loss": loss, "worst": loss}
+    return {**made, "own": [3.0, 5.0], "bytes": 4000.0, **others}
+
+
+def results_of(maker, file, runs, *, trials=4, seeds=(0, 1, 2)):
+    file.write_text("".join(json.dumps(each) + "\n" for each in runs))
+    return maker.Results(file, trials=trials, seeds=list(seeds))
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ({}, 0.003),
+        ({0.003: 2.0}, 0.001),
+        ({0.003: 2.0, 0.001: 1.9, 0.01: 3.0}, 0.0003),
+        ({0.003: 2.0, 0.001: 1.9, 0.01: 3.0, 0.0003: 1.8}, 0.0001),
+        ({0.003: 2.0, 0.001: 2.1, 0.01: 1.9}, 0.03),
+        ({0.003: 1.9, 0.001: 2.1, 0.01: 2.0}, 0.0055),
+        ({0.003: 1.9, 0.001: 2.0, 0.01: 2.1}, 0.0017),
+    ],
+)
+def test_step_sizes_go_beyond_the_edge_and_then_between(maker, losses, expected):
+    assert maker.next_rate(losses) == expected
+
+
+def test_what_was_done_is_not_done_again(maker, tmp_path):
+    method = "NoLoCo, pairs"
+    losses = {0.003: 2.0, 0.001: 1.9, 0.01: 3.0, 0.0003: 2.2}
+    runs: list = []
+    while True:
+        left = list(results_of(maker, tmp_path / "runs.jsonl", runs).todo(["short"], [method]))
+        if not left:
+            break
+        _, name, rate, seed = left[0]
+        assert (rate, seed) not in {(each["rate"], each["seed"]) for each in runs}
+        runs.append(run(name, rate, seed, losses[rate] + seed))
+    assert [(each["rate"], each["seed"]) for each in runs] == [
+        (0.003, 0), (0.001, 0), (0.01, 0), (0.0003, 0), (0.001, 1), (0.001, 2)
+    ]  # fmt: skip
+
+
+def test_failures_are_kept_in_the_file_and_not_counted(maker, tmp_path):
+    results = results_of(maker, tmp_path / "runs.jsonl", [{"error": "out of memory", "run": []}])
+    results.add({"error": "again", "run": []})
+    assert results.runs == []
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_line_says_what_was_seen(maker, tmp_path):
+    own, yardstick = "NoLoCo, pairs", maker.YARDSTICK
+    runs = [run(name, rate, 0, loss) for name, loss in ((own, 2.5), (yardstick, 2.0)) for rate in (0.003,)]
+    runs += [run(name, 0.003, seed, loss) for name, seed, loss in ((own, 1, 2.6), (yardstick, 1, 2.12))]
+    runs.append({"task": "short", "method": own, "worlds": list(maker.WORLDS), "seconds": [1.0, 2.0, 3.0, 4.0]})
+    results = results_of(maker, tmp_path / "runs.jsonl", runs, trials=1, seeds=(0, 1))
+    line = maker.line(results, "short", own)
+    deviation = 0.1 / 2**0.5
+    assert f"2.550 ± {12.7062 * deviation / 2**0.5:.3f}" in line
+    assert f"0.490 ± {12.7062 * 0.02 / 2:.3f}" in line  # in pairs of seeds
+    assert "0.003 of 1, edge" in line
+    assert "3.00 … 5.00 | 2 | 0.01 | 1 | 2 | 3 | 4 |" in line
+
+
+def test_what_was_not_run_is_said_so(maker, tmp_path):
+    results = results_of(maker, tmp_path / "runs.jsonl", [])
+    assert "not run" in maker.line(results, "short, 20 % absent", "NoLoCo, pairs")
+    state = maker.state(results)
+    assert state.count("not run") == len(maker.SETTINGS)
+
+
+def test_absent_nodes_are_for_methods_that_can_be_without_them(maker):
+    able = set(maker.SETTINGS["short, 20 % absent"].able())
+    assert "NoLoCo, pairs" in able
+    assert maker.YARDSTICK not in able
+
+
+def test_every_scenario_is_valid(maker):
+    from sims.scenario import load_scenario
+
+    for setting in maker.SETTINGS.values():
+        for name in setting.able():
+            load_scenario(setting.tables(maker.METHODS[name], rate=0.001, seed=0))
+
+
+@pytest.mark.slow
+def test_a_run_gives_the_perplexity_of_each_author_by_its_own_model(maker, monkeypatch):
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    tiny = maker.Setting({"text": "", "size": "tiny", "length": 16, "each": 20}, nodes=4, steps=20)
+    monkeypatch.setitem(maker.SETTINGS, "tiny", tiny)
+    found = maker.measured("tiny", "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs", 0.003, 0, device="cpu", share=1.0)
+    assert len(found["own"]) == 4
+    assert all(1 < each < 96 for each in found["own"])
+    seconds = maker.seconds_a_step("tiny", "NoLoCo, pairs", rounds=2)
+    assert seconds[0] == pytest.approx(maker.STEP_SECONDS, rel=0.2)
+    assert seconds[1] >= seconds[0]
