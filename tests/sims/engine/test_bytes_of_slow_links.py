@@ -33,7 +33,7 @@ rounds = 1
         ("diloco", None, {"average": "all-reduce"}, 500, 0.004),
         ("noloco", "random_matching", {"pull": 0.7}, 50, 0.04),
         ("noloco", "random_matching", {}, 50, 0.02),
-        ("noloco", "random_matching", {"bits": 2, "share": 0.5}, 50, 0.02 * 0.5 * 2 / 32),
+        ("noloco", "random_matching", {"bits": 2}, 50, 0.02 * 2 / 32),
         ("gasloc", "random_matching", {}, 50, 0.02),
         (
             "sparseloco",
