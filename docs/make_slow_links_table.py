@@ -1,10 +1,10 @@
 """The tables of docs/slow-links.md: ``python docs/make_slow_links_table.py --results FILE.jsonl``.
 
 Authors, a node each, and their transformers; every method in every setting of slow_links_methods.py with as many
-step sizes on the first seed, and with the best of them on the others. Each run is appended to the file as it ends and not done
-again: the command can be stopped and continued, on another machine too, with ``--settings``, ``--methods``,
-``--seeds``, ``--trials`` for a part of it. Seconds a step are of the simulator's clock alone, in each world: nothing is
-trained for them. What is not in the file is *not run* in the tables.
+step sizes on the first seed, and with the best of them on the others. Each run is appended to the file as it ends
+and not done again: the command can be stopped and continued, on another machine too, and for a part of it with
+``--settings``, ``--methods``, ``--seeds`` and ``--trials``. Seconds a step are of the simulator's clock alone, in
+each world: nothing is trained for them. What is not in the file is *not run* in the tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import cache
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from make_algorithm_tables import placed
-from slow_links_methods import ALONE, METHODS, SETTINGS, STEP_SECONDS, WORLDS, YARDSTICK, Setting, next_rate
+from slow_links_methods import ALONE, METHODS, SETTINGS, STEP_SECONDS, WORLDS, YARDSTICK, next_rate
 
 DOCS = Path(__file__).parent
 PAGE, EXAMPLES = DOCS / "slow-links.md", DOCS.parent / "examples"
@@ -65,7 +65,9 @@ class Results:
 
     def tried(self, setting: str, method: str) -> tuple[dict[float, float], float | None]:
         """Losses of the step sizes on the first seed, and the one that has to be tried next, if any is left."""
-        first = {each["rate"]: each["loss"] for each in self.of(setting, method) if each["seed"] == self.seeds[0]}
+        first = {
+            each["rate"]: each["loss"] for each in self.of(setting, method) if each["seed"] == self.seeds[0]
+        }
         tried: dict[float, float] = {}
         while len(tried) < self.trials:
             rate = next_rate(tried)
@@ -121,14 +123,18 @@ def _traces() -> Any:
 def measured(setting: str, method: str, rate: float, seed: int, *, device: str, share: float) -> Run:
     """A run's last evaluation, and the perplexity of each author's text by its own model."""
     import torch
+    from authors import task
 
     import sims
-    from authors import task
 
     torch.set_num_threads(1)
     if device == "cuda":
         torch.cuda.set_per_process_memory_fraction(share)
-    made, began, burnt = SETTINGS[setting].tables(METHODS[method], rate=rate, seed=seed), time.time(), time.process_time()
+    made, began, burnt = (
+        SETTINGS[setting].tables(METHODS[method], rate=rate, seed=seed),
+        time.time(),
+        time.process_time(),
+    )
     compiled = "never" if device == "cpu" else "auto"  # which takes longer than it saves here
     result = sims.run(made, device=device, compile_when=compiled, traces=_traces())
     last, nodes = result.evaluations.to_dicts()[-1], made["population"]["nodes"]
@@ -215,9 +221,8 @@ def line(results: Results, setting: str, method: str) -> str:
     spread = f"{min(of_authors):.2f} … {max(of_authors):.2f}" if own else ""
     sent, steps = next(iter(runs.values()))["bytes"], SETTINGS[setting].steps
     kilobytes = f"{0.0 if method == ALONE else sent / steps / 1000:,.4g}"
-    return (
-        f"| {method} | {trials} | {losses} | {beside} | {worst:.3f} | {spread} | {len(runs)} | {kilobytes} | {times}"
-    )
+    seen = " | ".join([trials, losses, beside, f"{worst:.3f}", spread, str(len(runs)), kilobytes])
+    return f"| {method} | {seen} | {times}"
 
 
 def setting_has_worlds(setting: str) -> bool:
@@ -252,18 +257,19 @@ def state(results: Results) -> str:
         wanted = len(able) * len(results.seeds)
         said = "not run" if not trials else f"{trials} of {len(able) * results.trials}"
         rows.append(f"| {setting} | {len(able)} | {said} | {seeds} of {wanted} |")
-    return "\n".join(["| setting | methods | step sizes tried | seeds with the best |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| setting | methods | step sizes tried | seeds with the best |", "|---|---|---|---|", *rows]
+    )
 
 
 def run_all(results: Results, given: argparse.Namespace) -> None:
     """Run what is not in the file; what failed is not tried again."""
     failed: set[tuple[str, str, float, int]] = set()
-    while todo := [
-        each for each in results.todo(given.settings, given.methods) if each not in failed
-    ]:
+    while todo := [each for each in results.todo(given.settings, given.methods) if each not in failed]:
         with ProcessPoolExecutor(given.processes) as pool:
             runs = {
-                pool.submit(measured, *each, device=given.device, share=0.8 / given.processes): each for each in todo
+                pool.submit(measured, *each, device=given.device, share=0.8 / given.processes): each
+                for each in todo
             }
             for run in as_completed(runs):
                 error = run.exception()

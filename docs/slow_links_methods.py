@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ALONE", "METHODS", "RATES", "SETTINGS", "STEP_SECONDS", "WORLDS", "YARDSTICK", "Method", "Setting", "next_rate"]
+__all__ = [
+    "ALONE",
+    "METHODS",
+    "RATES",
+    "SETTINGS",
+    "STEP_SECONDS",
+    "WORLDS",
+    "YARDSTICK",
+    "Method",
+    "Setting",
+    "next_rate",
+]
 
 STEP_SECONDS = 0.5
 ALONE, YARDSTICK = "alone", "DiLoCo, all-reduce"

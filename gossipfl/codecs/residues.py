@@ -31,8 +31,8 @@ def wrapped(numbers: Tensor, modulus: int) -> Tensor:
 class Residues(RowCodec):
     """``Q(x) = round(x) mod 2^b``, from −2^(b−1) to 2^(b−1) − 1.
 
-    It approximates no number. Whoever knows a y with |x − y| < (2^b − 1)/2 has ``y + wrapped(Q(x) − y, 2^b)``, which
-    is round(x). It is made by algorithms whose receivers do, and has no name in settings.
+    It approximates no number. Whoever knows a y with |x − y| < (2^b − 1)/2 has ``y + wrapped(Q(x) − y, 2^b)``,
+    which is round(x). It is made by algorithms whose receivers do, and has no name in settings.
 
     The payload is ``residues``, b bits a number.
 

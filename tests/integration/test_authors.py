@@ -13,7 +13,9 @@ from sims.running import run
 SCENARIO = Path(__file__).parents[2] / "examples" / "authors.toml"
 
 
-@pytest.mark.parametrize(("size", "least", "most"), [("0.4M", 0.4e6, 0.5e6), ("1.5M", 1.4e6, 1.6e6), ("0.1M", 0.1e6, 0.13e6)])
+@pytest.mark.parametrize(
+    ("size", "least", "most"), [("0.4M", 0.4e6, 0.5e6), ("1.5M", 1.4e6, 1.6e6), ("0.1M", 0.1e6, 0.13e6)]
+)
 def test_models_are_as_large_as_they_say(size, least, most):
     made = task(text="", size=size)
     assert least < made.layout.size < most

@@ -18,7 +18,15 @@ def maker():
 
 
 def run(method, rate, seed, loss, **others):
-    made = {"task": "short", "method": method, "rate": rate, "seed": seed, "steps": 400, "loss": loss, "worst": loss}
+    made = {
+        "task": "short",
+        "method": method,
+        "rate": rate,
+        "seed": seed,
+        "steps": 400,
+        "loss": loss,
+        "worst": loss,
+    }
     return {**made, "own": [3.0, 5.0], "bytes": 4000.0, **others}
 
 
@@ -70,7 +78,9 @@ def test_a_line_says_what_was_seen(maker, tmp_path):
     own, yardstick = "NoLoCo, pairs", maker.YARDSTICK
     runs = [run(name, rate, 0, loss) for name, loss in ((own, 2.5), (yardstick, 2.0)) for rate in (0.003,)]
     runs += [run(name, 0.003, seed, loss) for name, seed, loss in ((own, 1, 2.6), (yardstick, 1, 2.12))]
-    runs.append({"task": "short", "method": own, "worlds": list(maker.WORLDS), "seconds": [1.0, 2.0, 3.0, 4.0]})
+    runs.append(
+        {"task": "short", "method": own, "worlds": list(maker.WORLDS), "seconds": [1.0, 2.0, 3.0, 4.0]}
+    )
     results = results_of(maker, tmp_path / "runs.jsonl", runs, trials=1, seeds=(0, 1))
     line = maker.line(results, "short", own)
     deviation = 0.1 / 2**0.5
@@ -107,7 +117,9 @@ def test_a_run_gives_the_perplexity_of_each_author_by_its_own_model(maker, monke
     monkeypatch.syspath_prepend(str(EXAMPLES))
     tiny = maker.Setting({"text": "", "size": "tiny", "length": 16, "each": 20}, nodes=4, steps=20)
     monkeypatch.setitem(maker.SETTINGS, "tiny", tiny)
-    found = maker.measured("tiny", "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs", 0.003, 0, device="cpu", share=1.0)
+    found = maker.measured(
+        "tiny", "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs", 0.003, 0, device="cpu", share=1.0
+    )
     assert len(found["own"]) == 4
     assert all(1 < each < 96 for each in found["own"])
     seconds = maker.seconds_a_step("tiny", "NoLoCo, pairs", rounds=2)

@@ -27,9 +27,9 @@ def mixed_residues(
     """Exchange residues of a share of the numbers of rows ``[B, P]``; return ``x_i + Σ_j w_ij (x̂_j − x_i)``.
 
     With Δ = 2θ/(2^b − 1), and u one draw for all nodes from [−½, ½) for each number and round, a node sends
-    ``round(x/Δ + u) mod 2^b``. Of all numbers with that residue a receiver takes the one nearest to its own as x̂_j:
-    within Δ/2 of x_j, and without bias, if models differ by less than θ there; else it is wrong by a multiple of
-    2^b Δ, and moves the receiver by no more than w_ij 2^(b−1) Δ.
+    ``round(x/Δ + u) mod 2^b``. Of all numbers with that residue a receiver takes the one nearest to its own as
+    x̂_j: within Δ/2 of x_j, and without bias, if models differ by less than θ there; else it is wrong by a multiple
+    of 2^b Δ, and moves the receiver by no more than w_ij 2^(b−1) Δ.
 
     Parameters
     ----------

@@ -40,9 +40,9 @@ class NoLoCo(RoundAlgorithm):
     φ_i)``, and P numbers are sent in place of 2P, for the same models up to rounding: so it is without ``pull``.
 
     With ``bits`` a node sends that many of each number, of a random share p of θ that is the same at all nodes
-    (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to its
-    own. So models may differ by no more than ``reach`` times what H step sizes come to, the largest of this round and
-    of four rounds before.
+    (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to
+    its own. So models may differ by no more than ``reach`` times H step sizes, of this round or of four before,
+    whichever are larger.
 
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 
@@ -64,9 +64,7 @@ class NoLoCo(RoundAlgorithm):
     weighting: Annotated[StepWeighting, Parameter(STEP_WEIGHTING)] = "nodes"
     bits: Annotated[int | None, Parameter("b: bits of each number; float32 if unset", ge=1, le=16)] = None
     share: Annotated[float, Parameter("p: share of the numbers that is sent, with bits", gt=0, le=1)] = 1.0
-    reach: Annotated[
-        float, Parameter("how far models may differ, with bits, in H step sizes", gt=0)
-    ] = 2.0
+    reach: Annotated[float, Parameter("how far models may differ, with bits, in H step sizes", gt=0)] = 2.0
 
     @property
     def requirements(self) -> Requirements:
@@ -83,8 +81,8 @@ class NoLoCo(RoundAlgorithm):
             )
         if self.bits is not None and (self.weighting == "steps" or self.pull is not None):
             raise SettingError(
-                "noloco with bits sends residues of θ, which can be neither weighted by steps nor divided into slow "
-                "weights and progress",
+                "noloco with bits sends residues of θ, which can be neither weighted by steps nor divided "
+                "into slow weights and progress",
                 remedy="Leave bits, or weighting and pull, out.",
             )
         if self.bits is None and self.share < 1:

@@ -119,7 +119,13 @@ def test_a_coarser_cell_leaves_models_farther_apart():
 
 
 def test_reach_follows_the_schedule_four_rounds_behind():
-    settings = {"learning_rate": 0.4, "local_steps": 5, "schedule": "cosine", "decay_age": 40, "final_fraction": 0.0}
+    settings = {
+        "learning_rate": 0.4,
+        "local_steps": 5,
+        "schedule": "cosine",
+        "decay_age": 40,
+        "final_fraction": 0.0,
+    }
     local = quadratics(2, size=4, kind=Still, **settings)
     start = start_at(torch.full((2, 4), 1e4, dtype=torch.float64))
     network = InBits.of(torch.full((2, 2), 0.5).double())
