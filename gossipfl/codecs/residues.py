@@ -56,7 +56,7 @@ class Residues(RowCodec):
     @property
     def modulus(self) -> int:
         """2^b."""
-        return 2**self.bits
+        return 1 << self.bits
 
     @property
     def unbiased(self) -> bool:
@@ -66,6 +66,7 @@ class Residues(RowCodec):
     def contraction(self, size: int) -> float | None:
         """None: by itself a residue is not near its number."""
         del size
+        return None
 
     def payload_bytes(self, size: int) -> int:
         """Bytes of the residues of a row of ``size`` numbers."""
