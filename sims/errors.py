@@ -12,6 +12,7 @@ __all__ = [
     "InvalidScenario",
     "InvalidSweep",
     "MalformedTrace",
+    "NotEnoughDisk",
     "NotEnoughMemory",
     "NotSimulable",
     "RunDirectoryError",
@@ -39,6 +40,10 @@ class MalformedTrace(InvalidScenario):
 
 class NotEnoughMemory(SimulationError):
     """The run would need more memory than there is; none was allocated."""
+
+
+class NotEnoughDisk(SimulationError):
+    """The directory for models that are not in memory has too little room, or is none."""
 
 
 class NotSimulable(SimulationError):

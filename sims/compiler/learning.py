@@ -134,7 +134,7 @@ class Learning:
         if node is not None:
             seed = self.world.scenario.seed
             keys = rounding_keys(torch.tensor([node]), nodes.ages, nodes.steps, seed=seed)
-        read = self.form.read(*self.form.write(rows, keys), rows.shape[1])
+        read = self.form.read(*self.form.write(rows, keys), width=rows.shape[1])
         return self.packing.unpack(read, kept, ages=nodes.ages, steps=nodes.steps)
 
     def lie(self, node: int) -> None:

@@ -23,9 +23,8 @@ from sims.compiler.waves import Waves, compile_waves
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
-from sims.engine.compact import RowForm
-from sims.engine.compact_table import CompactTable, new_compact_table
 from sims.engine.groups import groups_of
+from sims.engine.kept_table import KeptTable, new_kept_table
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
 from sims.engine.table import Outcome, Table, new_table
@@ -130,10 +129,11 @@ class Engine:
 
     def _first_table(self, first: Nodes, n: int) -> Table:
         scenario = self.world.scenario
-        form = RowForm.of(scenario.engine)
-        if form is None:
+        if scenario.engine.reads_whole_tables:
             return new_table(first, self.packing, nodes=n, device=self.device)
-        return new_compact_table(first, self.packing, form, nodes=n, seed=scenario.seed, device=self.device)
+        return new_kept_table(
+            first, self.packing, scenario.engine, nodes=n, seed=scenario.seed, device=self.device
+        )
 
     def execute(self, window: Window) -> NDArray[np.int64]:
         """Execute a window.
@@ -186,13 +186,11 @@ class Engine:
                 self.table.write(columns[b], numbers, outcome, steps=self._done(group, counters, columns[b]))
 
         safe = all(programme.thread_safe for programme in self._programmes.values())
-        start = 0
-        for end in blocks.wave_ends:
+        for start, end in self.table.pieces(blocks):
             if safe:
                 self.workers.share(run, start, end)
             else:
                 run(0, start, end)
-            start = end
             during(end / len(blocks.group))
         self.phases.blocks += len(blocks.group)
 
@@ -217,7 +215,7 @@ class Engine:
 
     def _done(self, group: int, counters: Tensor, columns: Tensor) -> Tensor | None:
         """Training steps that nodes of a block have done after it; None if nothing depends on them."""
-        if not isinstance(self.table, CompactTable):
+        if not isinstance(self.table, KeptTable):
             return None
         before = counters.index_select(0, columns[0].clamp(max=len(counters) - 1))
         steps = columns[4] + int(self._groups.all[group].trains)
@@ -306,7 +304,7 @@ class Engine:
 
     def stored(self) -> list[NDArray[np.generic]]:
         """Models of all nodes as they are kept."""
-        if isinstance(self.table, CompactTable):
+        if isinstance(self.table, KeptTable):
             return list(self.table.models().state().values())
         return [self.models().cpu().numpy()]
 

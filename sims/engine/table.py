@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from gossipfl.rows import Rows
 from gossipfl.training import Nodes
+from sims.engine.blocks import Blocks
 from sims.engine.packing import Packing
 
 __all__ = ["Outcome", "Table", "new_table", "spread"]
@@ -130,6 +132,10 @@ class Table:
             self._add_rows(extra)
             self.ages = torch.cat([self.ages, self.ages.new_zeros(extra, *self.ages.shape[1:])])
         self.versions = np.pad(self.versions, (0, max(0, len(self.ages) - len(self.versions))))
+
+    def pieces(self, blocks: Blocks) -> Iterator[tuple[int, int]]:  # noqa: PLR6301 - tables differ in it
+        """Ranges of blocks to run one after another: waves, unless there is something to do between."""
+        return pairwise([0, *blocks.wave_ends])
 
     def models(self) -> Rows:
         """Rows of the nodes, of which some are read at a time, ``[N, width]``."""

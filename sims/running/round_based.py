@@ -168,6 +168,7 @@ def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
         "churn.process": not isinstance(churn.process, NoChurn | CycleChurn),
         "churn.events": bool(churn.events),
         "engine.rows": scenario.engine.is_compact,
+        "engine.paged_to": scenario.engine.paged_to is not None,
     }
     named = [name for name, there in present.items() if there]
     if named:

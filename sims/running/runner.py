@@ -170,8 +170,8 @@ class Runner:
             "versions": versions(),
             "machine": machine(),
         }
-        compact = self.scenario.engine.is_compact
-        nobody = np.zeros(0, dtype=np.int64) if compact and not self.scenario.output.rows else None
+        elsewhere = not self.scenario.engine.reads_whole_tables
+        nobody = np.zeros(0, dtype=np.int64) if elsewhere and not self.scenario.output.rows else None
         rows = self.simulation.models(nobody)
         summary["result"] = digest_of(self.simulation.stored(), self.simulation.ages())
         if self.directory is not None:

@@ -16,6 +16,7 @@ from gossipfl.tasks.registry import require_metric_name, require_task_name
 from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
 from sims.scenario.attack import AttackSection
+from sims.scenario.engine import EngineSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
 from sims.scenario.planted import PlantedSection
 from sims.scenario.tables import mistake_at, topology_table
@@ -242,26 +243,6 @@ class OutputSection(Section):
     checkpoint_every: float | None = Field(None, gt=0, description="rounds between checkpoints")
 
 
-class EngineSection(Section):
-    """How models of message-driven algorithms are kept between their updates."""
-
-    rows: Literal["full", "int16", "int8"] = Field(
-        "full",
-        description="full: in the precision of the scenario; int16 and int8: as so many bits a number and one "
-        "scale for 64 of them, rounded after every update, in a half and a quarter of the memory of float32",
-    )
-    rounding: Literal["random", "nearest"] = Field(
-        "random",
-        description="of int16 and int8: random has no bias, so small updates are kept on average; nearest loses "
-        "those below half a step",
-    )
-
-    @property
-    def is_compact(self) -> bool:
-        """Whether rows are kept in few bits."""
-        return self.rows != "full"
-
-
 class Scenario(Section):
     """One simulated network, complete: the same scenario gives the same run.
 
@@ -357,13 +338,13 @@ class Scenario(Section):
         return self
 
     @model_validator(mode="after")
-    def _compact_rows_fit(self) -> Scenario:
+    def _kept_rows_fit(self) -> Scenario:
         others = {"gate": self.gate, "attack": self.attack, "evaluate.layers": self.evaluate.layers or None}
         there = [name for name, value in others.items() if value is not None]
-        if self.engine.is_compact and there:
+        if there and not self.engine.reads_whole_tables:
             raise ValueError(
-                f"engine.rows = {self.engine.rows!r} goes with neither gates, attacks nor evaluate.layers, which "
-                f"read rows in full: leave out {', '.join(there)}, or engine.rows"
+                f"{self.engine.named} goes with neither gates, attacks nor evaluate.layers, which read rows in full: "
+                f"leave out {', '.join(there)}, or {self.engine.named.partition(' ')[0]}"
             )
         return self
 

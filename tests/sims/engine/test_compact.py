@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipfl.consensus import consensus_distance
-from sims.engine.compact import BUCKET, CompactRows, RowForm, rounding_keys
+from sims.engine.compact import BUCKET, RowForm, rounding_keys
+from sims.engine.kept_rows import KeptRows
 from sims.errors import InvalidScenario, NotSimulable
 from sims.running import run
 from sims.running.choice import simulation_of
@@ -24,7 +25,7 @@ def keys(count: int, first: int = 0) -> torch.Tensor:
 
 
 def read(form: RowForm, rows: torch.Tensor, of: torch.Tensor | None) -> torch.Tensor:
-    return form.read(*form.write(rows, of), rows.shape[1])
+    return form.read(*form.write(rows, of), width=rows.shape[1])
 
 
 @given(st.sampled_from(FORMS), st.integers(1, 150), st.integers(0, 10**6), st.floats(-20, 20))
@@ -79,7 +80,7 @@ def test_a_model_that_diverged_is_seen_to_have(broken):
 def test_places_that_are_added_hold_what_is_copied_to_them():
     generator = torch.Generator().manual_seed(0)
     first = torch.randn(5, 100, generator=generator)
-    rows = CompactRows.of(first, RowForm(16), places=6, device=CPU)
+    rows = KeptRows.of(first, RowForm(16), places=6, device=CPU)
     assert torch.equal(rows[5:6], rows[0:1])
     before = rows[:].clone()
     rows.make_room(9)
@@ -88,10 +89,10 @@ def test_places_that_are_added_hold_what_is_copied_to_them():
     rows.write(first[:1] * 2, None, np.array([2]), np.array([10]))
     expected = torch.cat([before, torch.zeros(6, 100)])
     expected[8], expected[6] = before[1], before[4]
-    expected[2] = expected[10] = rows.form.read(*rows.form.write(first[:1] * 2, None), 100)[0]
+    expected[2] = expected[10] = rows.form.read(*rows.form.write(first[:1] * 2, None), width=100)[0]
     assert torch.equal(rows[:], expected)
     assert torch.equal(rows.index_select(0, torch.tensor([10, 0, 8])), expected[[10, 0, 8]])
-    again = CompactRows.of(first, RowForm(16), places=6, device=CPU)
+    again = KeptRows.of(first, RowForm(16), places=6, device=CPU)
     again.restore({name: array.copy() for name, array in rows.state().items()})
     assert torch.equal(again[:], expected)
     assert consensus_distance(rows.first(6), 90) == pytest.approx(consensus_distance(expected[:6], 90))

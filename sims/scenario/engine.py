@@ -1,0 +1,47 @@
+"""Settings of how models are kept between their updates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from sims.scenario.network import Section
+
+__all__ = ["EngineSection"]
+
+
+class EngineSection(Section):
+    """How models of message-driven algorithms are kept between their updates."""
+
+    rows: Literal["full", "int16", "int8"] = Field(
+        "full",
+        description="full: in the precision of the scenario; int16 and int8: as so many bits a number and one "
+        "scale for 64 of them, rounded after every update, in a half and a quarter of the memory of float32",
+    )
+    rounding: Literal["random", "nearest"] = Field(
+        "random",
+        description="of int16 and int8: random has no bias, so small updates are kept on average; nearest loses "
+        "those below half a step",
+    )
+    paged_to: Path | None = Field(
+        None,
+        description="directory of a file for rows, without a name and gone with the run: models of nodes that are "
+        "asleep then need no memory, and those of nodes that never wake no disk",
+    )
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether rows are kept in few bits."""
+        return self.rows != "full"
+
+    @property
+    def reads_whole_tables(self) -> bool:
+        """Whether rows are in memory and in full, so that whatever needs all of them has them."""
+        return not self.is_compact and self.paged_to is None
+
+    @property
+    def named(self) -> str:
+        """What keeps them elsewhere or otherwise, as it is written in a scenario."""
+        return f"engine.rows = {self.rows!r}" if self.is_compact else "engine.paged_to"
