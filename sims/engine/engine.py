@@ -16,18 +16,19 @@ from torch import Tensor
 from gossipfl.outgoing import Pipeline
 from gossipfl.rows import Rows
 from gossipfl.tasks.failures import training_failures_named
-from gossipfl.training import Nodes
 from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
+from sims.engine.first_table import first_table
 from sims.engine.groups import groups_of
-from sims.engine.kept_table import KeptTable, new_kept_table
+from sims.engine.kept_rows import KeptRows, Stored
+from sims.engine.kept_table import KeptTable
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
-from sims.engine.table import Outcome, Table, new_table
+from sims.engine.table import Outcome
 from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
@@ -36,6 +37,8 @@ __all__ = ["Arrays", "Engine", "Phases"]
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 
 logger = logging.getLogger(__name__)
+
+_NUMBERS_AT_ONCE = 1 << 24
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class Engine:
         self.width = wave_width(nodes=n, block=self.block)
         self.vectorised = world.trainer.traceable
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
-        self.table = self._first_table(first, n)
+        self.table = first_table(first, self.packing, world.scenario, device=self.device)
         self.phases = Phases()
         self.during: Callable[[float], None] = lambda share: None
         data = world.trainer.data
@@ -126,14 +129,6 @@ class Engine:
             ]
             for _ in range(self.workers.threads)
         ]
-
-    def _first_table(self, first: Nodes, n: int) -> Table:
-        scenario = self.world.scenario
-        if scenario.engine.reads_whole_tables:
-            return new_table(first, self.packing, nodes=n, device=self.device)
-        return new_kept_table(
-            first, self.packing, scenario.engine, nodes=n, seed=scenario.seed, device=self.device
-        )
 
     def execute(self, window: Window) -> NDArray[np.int64]:
         """Execute a window.
@@ -302,11 +297,19 @@ class Engine:
         """Rows of all nodes, with what travels with them, to be read some at a time."""
         return self.table.models()
 
-    def stored(self) -> list[NDArray[np.generic]]:
+    def stored(self) -> list[Stored]:
         """Models of all nodes as they are kept."""
-        if isinstance(self.table, KeptTable):
-            return list(self.table.models().state().values())
-        return [self.models().cpu().numpy()]
+        rows = self.table.models()
+        if isinstance(rows, KeptRows) and self.world.scenario.engine.is_compact:
+            return rows.stored()
+        if isinstance(rows, Tensor):
+            whole = self.models().cpu().numpy()
+            return [Stored(whole.dtype, whole.shape, [whole])]
+        n, size = self.table.n, self.world.layout.size
+        places = np.arange(n)
+        at_once = max(1, _NUMBERS_AT_ONCE // self.packing.width)
+        parts = (self.models(places[start : start + at_once]).numpy() for start in range(0, n, at_once))
+        return [Stored(self.models(places[:0]).numpy().dtype, (n, size), parts)]
 
     def models(self, nodes: NDArray[np.int64] | None = None) -> Tensor:
         """Models of nodes to use and to evaluate, ``[k, D]``; by default of all N."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +14,17 @@ from torch import Tensor
 from sims.engine.compact import Form
 from sims.engine.spaces import InMemory, Space
 
-__all__ = ["KeptRows"]
+__all__ = ["KeptRows", "Stored"]
 
 _NUMBERS_AT_ONCE = 2**24
+
+
+class Stored(NamedTuple):
+    """An array of whose first indices some are read at a time."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    parts: Iterable[NDArray[np.generic]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +145,19 @@ class KeptRows:
             written=self.written[:places],
             settled=self.settled,
         )
+
+    def stored(self) -> list[Stored]:
+        """What is stored at all places that there were first, as one array for each tensor of the form."""
+        at_once, places = self._at_once, len(self.parts[0][0])
+
+        def taken(number: int) -> Iterable[NDArray[np.generic]]:
+            for start in range(0, places, at_once):
+                yield self._taken(torch.arange(start, min(start + at_once, places)))[number].cpu().numpy()
+
+        return [
+            Stored(parts[0].cpu()[:0].numpy().dtype, tuple(parts[0].shape), taken(number))
+            for number, parts in enumerate(self.parts)
+        ]
 
     def make_room(self, places: int) -> None:
         """Make sure there are at least this many places; those of the first stay where they are."""

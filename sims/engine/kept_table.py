@@ -1,4 +1,4 @@
-"""The table of a message-driven simulation whose rows are kept in few bits, or in files."""
+"""The table of a message-driven simulation whose rows are kept in few bits."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from torch import Tensor
 
 from gossipfl.training import Nodes
 from sims.engine.blocks import Blocks
-from sims.engine.compact import FullForm, RowForm, rounding_keys
+from sims.engine.compact import RowForm, rounding_keys
 from sims.engine.kept_rows import KeptRows
 from sims.engine.packing import Packing
-from sims.engine.spaces import InFiles, InMemory
+from sims.engine.paged_table import read_ahead
+from sims.engine.spaces import Space
 from sims.engine.table import Outcome, Table, spread
-from sims.errors import NotSimulable
-from sims.scenario.engine import EngineSection
 
 __all__ = ["KeptTable", "new_kept_table"]
-
-_READ_AHEAD = 1 << 14  # updates
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,10 +49,8 @@ class KeptTable(Table):
         """Round updated nodes, and write them to their own places and to slots."""
         rows, ages, kept = outcome
         node, keep = columns[0], columns[3]
-        keys = None
-        if isinstance(self.kept_rows.form, RowForm):
-            done = torch.zeros_like(node) if steps is None else steps
-            keys = rounding_keys(node, ages, done, seed=self.seed)
+        done = torch.zeros_like(node) if steps is None else steps
+        keys = rounding_keys(node, ages, done, seed=self.seed)
         self.kept_rows.write(rows, keys, numbers[0], numbers[3])
         for places in (node, keep):
             self.ages.index_copy_(0, places, ages)
@@ -64,12 +59,9 @@ class KeptTable(Table):
 
     def pieces(self, blocks: Blocks) -> Iterator[tuple[int, int]]:
         """Parts of the waves one after another, each of as many blocks as are read ahead at a time."""
-        size = max(1, _READ_AHEAD // blocks.columns.shape[2])
-        for start, end in super().pieces(blocks):
-            for first in range(start, end, size):
-                last = min(first + size, end)
-                self.kept_rows.expect(*(blocks.columns[first:last, line] for line in (0, 1, 3, 5)))
-                yield first, last
+        for first, last, places in read_ahead(blocks, Table.pieces(self, blocks)):
+            self.kept_rows.expect(places)
+            yield first, last
 
     def models(self) -> KeptRows:
         """Rows of the nodes, which are read a few at a time."""
@@ -94,7 +86,14 @@ class KeptTable(Table):
 
 
 def new_kept_table(
-    first: Nodes, packing: Packing, section: EngineSection, *, nodes: int, seed: int, device: torch.device
+    first: Nodes,
+    packing: Packing,
+    form: RowForm,
+    space: Space,
+    *,
+    nodes: int,
+    seed: int,
+    device: torch.device,
 ) -> KeptTable:
     """Table of nodes that have not trained yet, without slots; first rows are rounded to nearest.
 
@@ -103,22 +102,13 @@ def new_kept_table(
     first : Nodes
         One if all start alike, else ``nodes`` of them.
     packing : Packing
-    section : EngineSection
+    form : RowForm
+    space : Space
+        Where rows are.
     nodes, seed : int
     device : torch.device
-
-    Raises
-    ------
-    NotEnoughDisk
-        If rows are to be in a file, and it cannot be made.
-    NotSimulable
-        If they are to be in a file, and on another device than the CPU.
     """
-    if section.paged_to is not None and device.type != "cpu":
-        raise NotSimulable("engine.paged_to: rows in a file are for the CPU", got=device.type)
     rows, kept = packing.pack(first)
-    space = InMemory(device) if section.paged_to is None else InFiles(section.paged_to)
-    form = RowForm.of(section) or FullForm()
     return KeptTable(
         rows=rows[:0],
         kept_rows=KeptRows.of(rows, form, places=nodes + 1, device=device, space=space),

@@ -22,6 +22,7 @@ from sims.clock import RoundTimes, clock_of
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
+from sims.engine.kept_rows import Stored
 from sims.engine.local import BlockTraining
 from sims.engine.masked_sums import MaskedSums
 from sims.engine.part import Everybody, Part
@@ -243,9 +244,10 @@ class RoundEngine:
         """Models of nodes to use and to evaluate, ``[k, D]``; by default of all N."""
         return self.nodes.models if nodes is None else self.nodes.models[nodes.tolist()]
 
-    def stored(self) -> list[NDArray[np.generic]]:
+    def stored(self) -> list[Stored]:
         """Models of all nodes as they are kept."""
-        return [self.models().cpu().numpy()]
+        whole = self.models().cpu().numpy()
+        return [Stored(whole.dtype, whole.shape, [whole])]
 
     def close(self) -> None:
         """End the threads."""

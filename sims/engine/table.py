@@ -133,7 +133,7 @@ class Table:
             self.ages = torch.cat([self.ages, self.ages.new_zeros(extra, *self.ages.shape[1:])])
         self.versions = np.pad(self.versions, (0, max(0, len(self.ages) - len(self.versions))))
 
-    def pieces(self, blocks: Blocks) -> Iterator[tuple[int, int]]:  # noqa: PLR6301 - tables differ in it
+    def pieces(self, blocks: Blocks) -> Iterator[tuple[int, int]]:
         """Ranges of blocks to run one after another: waves, unless there is something to do between."""
         return pairwise([0, *blocks.wave_ends])
 

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from sims.engine.engine import Arrays
 from sims.errors import RunDirectoryError
+from sims.running.arrays import mapped_arrays
 from sims.running.records import Records, RunDirectory
 
 __all__ = ["CHECKPOINT", "read_checkpoint", "write_checkpoint"]
@@ -27,8 +28,16 @@ def write_checkpoint(directory: RunDirectory, arrays: Arrays, records: Records, 
     directory.write_arrays(CHECKPOINT, {**arrays, **packed, "records.done": np.array([done])})
 
 
-def read_checkpoint(directory: RunDirectory) -> tuple[Arrays, pl.DataFrame, pl.DataFrame | None, int]:
+def read_checkpoint(
+    directory: RunDirectory, *, mapped: bool = False
+) -> tuple[Arrays, pl.DataFrame, pl.DataFrame | None, int]:
     """Read the checkpoint of a run.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    mapped : bool
+        Whether rows stay in the file until they are used.
 
     Returns
     -------
@@ -51,7 +60,11 @@ def read_checkpoint(directory: RunDirectory) -> tuple[Arrays, pl.DataFrame, pl.D
             remedy="Runs are checkpointed when they are interrupted, and with output.checkpoint_every.",
         )
     try:
-        arrays: Arrays = load_file(file)
+        arrays: Arrays = mapped_arrays(file) if mapped else load_file(file)
+        if mapped:  # all but rows is written to
+            arrays = {
+                name: each if name.startswith("rows") else np.array(each) for name, each in arrays.items()
+            }
         done = int(arrays.pop("records.done")[0])
         evaluations = _unpacked(arrays.pop("records.evaluations"))
         packed = arrays.pop("records.nodes", None)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
+from sims.engine.kept_rows import Stored
 from sims.errors import RunDirectoryError
+from sims.running.arrays import write_arrays
 from sims.scenario import Scenario, to_toml
 
 __all__ = ["Records", "ResultsDirectory", "RunDirectory", "digest_of", "machine", "versions"]
@@ -154,21 +155,20 @@ class RunDirectory(ResultsDirectory):
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write arrays as safetensors."""
         with self.replacing(name) as temporary:
-            save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, temporary)
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            write_arrays(temporary, arrays)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what was run, on which machine, and how it ended."""
         self.write_text("run.json", json.dumps(summary, indent=2) + "\n")
 
 
-def digest_of(models: Sequence[NDArray[np.generic]], ages: NDArray[np.int64]) -> dict[str, str]:
+def digest_of(models: Sequence[Stored], ages: NDArray[np.int64]) -> dict[str, str]:
     """Return the SHA-256 of a run's models and their ages, equal for equal runs on machines that round alike."""
     found = hashlib.sha256()
-    for array in (*models, ages):
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
+    for dtype, shape, parts in (*models, Stored(ages.dtype, ages.shape, [ages])):
+        found.update(f"{dtype.str}{shape}".encode())
+        for part in parts:
+            found.update(np.ascontiguousarray(part).data)
     return {"sha256": found.hexdigest()}
 
 

@@ -55,7 +55,9 @@ class Runner:
 
     def restore(self, directory: RunDirectory) -> None:
         """Continue from the directory's checkpoint."""
-        arrays, evaluations, nodes, self.done = read_checkpoint(directory)
+        arrays, evaluations, nodes, self.done = read_checkpoint(
+            directory, mapped=self.scenario.engine.paged_to is not None
+        )
         _, size = arrays.get("models", (0, self.world.layout.size))
         if size != self.world.layout.size:
             raise RunDirectoryError(

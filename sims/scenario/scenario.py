@@ -343,8 +343,8 @@ class Scenario(Section):
         there = [name for name, value in others.items() if value is not None]
         if there and not self.engine.reads_whole_tables:
             raise ValueError(
-                f"{self.engine.named} goes with neither gates, attacks nor evaluate.layers, which read rows in full: "
-                f"leave out {', '.join(there)}, or {self.engine.named.partition(' ')[0]}"
+                f"{self.engine.named} goes with neither gates, attacks nor evaluate.layers, which read rows in "
+                f"full: leave out {', '.join(there)}, or {self.engine.named.partition(' ')[0]}"
             )
         return self
 

@@ -1,0 +1,176 @@
+"""Rows in files: tables like those in memory, to the bit, and named errors where there is no room."""
+
+import os
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+import sims
+from sims.engine import spaces
+from sims.engine.compact import FullForm, RowForm
+from sims.engine.kept_rows import KeptRows
+from sims.engine.spaces import InFiles, InMemory
+from sims.errors import InvalidScenario, NotEnoughDisk, NotSimulable
+from sims.running.arrays import mapped_arrays, write_arrays
+from sims.running.choice import simulation_of
+from tests.sims.worlds import small, world_of
+
+CPU = torch.device("cpu")
+QUICK = ("precision=float32", "stop.rounds=6", "evaluate.every=3")
+
+
+def rows_in(space, first, form, *, places=6):
+    return KeptRows.of(first, form, places=places, device=CPU, space=space)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_rows_in_files_are_those_in_memory(data, tmp_path_factory):
+    """Whatever is written, copied and added, with first rows alike or not."""
+    directory = tmp_path_factory.mktemp("rows")
+    form = data.draw(st.sampled_from([FullForm(), RowForm(8), RowForm(16)]))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    first = torch.randn(data.draw(st.sampled_from([1, 6])), 70, generator=generator)
+    both = [rows_in(InMemory(CPU), first, form), rows_in(InFiles(directory), first, form)]
+    expected = form.read(*form.write(first, None), width=70).expand(6, -1).clone()
+    for _ in range(data.draw(st.integers(0, 8))):
+        place, other = (data.draw(st.integers(0, len(expected) - 1)) for _ in range(2))
+        what = data.draw(st.sampled_from(["write", "copy", "longer"]))
+        row, keys = torch.randn(1, 70, generator=generator), torch.tensor([place])
+        for rows in both:
+            rows.expect(np.array([place, other]))
+            if what == "write":
+                rows.write(row, keys, np.array([place]), np.array([other]))
+            elif what == "copy":
+                rows.copy(torch.tensor([place]), torch.tensor([other]))
+            else:
+                rows.make_room(len(expected) + 3)
+        if what == "write":
+            expected[place] = expected[other] = form.read(*form.write(row, keys), width=70)[0]
+        elif what == "copy":
+            expected[other] = expected[place]
+        else:
+            expected = torch.cat([expected, torch.zeros(3, 70)])
+    for rows in both:
+        torch.testing.assert_close(rows[:], expected, rtol=0, atol=0)
+    again = rows_in(InFiles(directory), first, form)
+    again.restore(both[0].state())
+    assert torch.equal(again[:], expected)
+    assert not list(directory.iterdir())
+
+
+def test_models_that_were_never_written_take_no_disk(tmp_path):
+    space = InFiles(tmp_path)
+    rows = rows_in(space, torch.ones(1, 1024), FullForm(), places=100_000)
+    rows.write(torch.zeros(2, 1024), None, np.array([5, 90_000]))
+    (file, _), *_ = space._files.values()
+    assert os.fstat(file.fileno()).st_size == 100_000 * 4096
+    assert os.fstat(file.fileno()).st_blocks * 512 < 100_000
+    assert rows[4:7].mean(dim=1).tolist() == [1.0, 0.0, 1.0]
+    assert rows.index_select(0, torch.tensor([90_000, 89_999])).mean(dim=1).tolist() == [0.0, 1.0]
+
+
+ALGORITHMS = {
+    "gossip_learning": ["training.momentum=0.5"],
+    "push_sum": ["network.loss=0.1"],
+    "ad_psgd": [],
+}
+SLEEPING = "churn.process={kind='cycle',offline=0.5}"
+
+
+def require_equal(tmp_path, *overrides):
+    scenario = small(*QUICK, *overrides)
+    here = sims.run(scenario, compile_when="never")
+    there = sims.run(small(*QUICK, *overrides, f"engine.paged_to={tmp_path}"), compile_when="never")
+    assert torch.equal(here.rows, there.rows)
+    assert here.summary["result"] == there.summary["result"]
+    assert here.evaluations.equals(there.evaluations)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_run_is_the_one_in_memory(name, tmp_path):
+    require_equal(tmp_path, f"algorithm={{name='{name}'}}", *ALGORITHMS[name])
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(
+    name=st.sampled_from(sorted(ALGORITHMS)),
+    rows=st.sampled_from(["full", "int8", "int16"]),
+    seed=st.integers(0, 99),
+    nodes=st.integers(5, 40),
+    sleeping=st.booleans(),
+)
+def test_any_run_is_the_one_in_memory(name, rows, seed, nodes, sleeping, tmp_path_factory):
+    more = [SLEEPING] if sleeping else []
+    of_run = [f"engine.rows={rows}", f"seed={seed}", f"population.nodes={nodes}", *more, *ALGORITHMS[name]]
+    require_equal(tmp_path_factory.mktemp("rows"), f"algorithm={{name='{name}'}}", *of_run)
+
+
+@pytest.mark.parametrize("rows", ["full", "int8"])
+def test_a_resumed_run_goes_on_as_the_whole_one(rows, tmp_path):
+    scenario = small(*QUICK, f"engine={{rows='{rows}',paged_to='{tmp_path}'}}", SLEEPING)
+    whole = sims.run(scenario, compile_when="never")
+    calls = iter(range(10))
+    sims.run(scenario, out=tmp_path / "run", compile_when="never", interrupted=lambda: next(calls) == 1)
+    resumed = sims.run(None, out=tmp_path / "run", resume=True, compile_when="never")
+    assert resumed.summary["result"] == whole.summary["result"]
+    assert torch.equal(resumed.rows, whole.rows)
+
+
+def test_reading_ahead_changes_nothing(tmp_path):
+    with (
+        patch.object(spaces, "available_memory", return_value=0),
+        patch("sims.engine.paged_table.READ_AHEAD", 4),
+    ):
+        require_equal(tmp_path, "algorithm={name='gossip_learning'}")
+
+
+def test_where_there_is_no_room_a_run_ends_by_name(tmp_path):
+    scenario = small(*QUICK, f"engine.paged_to={tmp_path}")
+    with (
+        patch.object(spaces, "_LEFT_FREE", 2**60),
+        pytest.raises(NotEnoughDisk, match=r"is full.*last checkpoint"),
+    ):
+        sims.run(scenario, compile_when="never")
+    with pytest.raises(NotEnoughDisk, match=r"engine\.paged_to: .* is no directory"):
+        sims.run(small(*QUICK, f"engine.paged_to={tmp_path / 'none'}"), compile_when="never")
+
+
+def test_what_reads_whole_tables_is_refused_by_name(tmp_path):
+    paged = f"engine.paged_to={tmp_path}"
+    for other in ("gate={}", "evaluate.layers=true", "attack={name='sign_flip',share=0.1}"):
+        with pytest.raises(InvalidScenario, match=r"engine\.paged_to goes with neither"):
+            small(paged, other)
+    scenario = small("algorithm.name=d_psgd", paged)
+    with pytest.raises(NotSimulable, match=r"engine\.paged_to would be without effect"):
+        simulation_of(scenario, world_of(scenario), threads=1, compile_when="never", device="cpu")
+    scenario = small(paged)
+    with pytest.raises(NotSimulable, match=r"engine\.paged_to: rows in a file are for the CPU"):
+        simulation_of(scenario, world_of(scenario), threads=1, compile_when="never", device="meta")
+
+
+def test_files_of_arrays_are_those_of_safetensors(tmp_path):
+    arrays = {
+        "b": np.arange(6, dtype=np.int8),
+        "a": np.random.default_rng(0).normal(size=(3, 2)).T,
+        "flags": np.array([True, False]),
+        "none": np.zeros((0, 4), dtype=np.float32),
+        "number": np.array(7),
+    }
+    write_arrays(tmp_path / "own", arrays)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, tmp_path / "theirs")
+    for found in (
+        load_file(tmp_path / "own"),
+        mapped_arrays(tmp_path / "own"),
+        mapped_arrays(tmp_path / "theirs"),
+    ):
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert found[name].dtype == array.dtype
+            np.testing.assert_array_equal(found[name], array)
