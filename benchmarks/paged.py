@@ -22,7 +22,7 @@ KINDS = {
     "file": "{{paged_to='{directory}'}}",
     "file/int8": "{{rows='int8',paged_to='{directory}'}}",
 }
-ASLEEP = 0.77  # of the phones that are on duty; at midnight the others charge
+CHARGING = 0.77  # of the phones that are on duty, at midnight
 SCENARIO = """
 [population]
 nodes = {nodes}
@@ -70,7 +70,7 @@ def measured(kind: str, *, nodes: int, rounds: float, awake: float, directory: P
 
     overrides = [f"engine={KINDS[kind].format(directory=directory)}"]
     if awake < 1:
-        overrides.append(f"churn.process={{kind='charging',duty={awake / ASLEEP}}}")
+        overrides += [f"churn.process={{kind='charging',duty={awake / CHARGING}}}", "network.choose=online"]
     scenario = parse_scenario(SCENARIO.format(nodes=nodes), overrides=overrides)
     world = build_world(scenario)
     simulation = simulation_of(scenario, world, threads=threads, compile_when="always", device="cpu")
@@ -130,7 +130,7 @@ def main() -> None:
                 "--awake",
                 str(awake),
             ]
-            rounds = given.rounds if awake == 1 else given.rounds / awake
+            rounds = given.rounds if awake == 1 else given.rounds / awake / 2
             more = [
                 "--nodes", given.nodes, "--rounds", rounds, "--directory", given.directory, "--threads", given.threads
             ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,12 +18,13 @@ from sims.engine.blocks import block_size, wave_width
 from sims.engine.compact import RowForm
 from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
-from sims.errors import NotEnoughMemory
+from sims.engine.spaces import space_left
+from sims.errors import NotEnoughDisk, NotEnoughMemory
 from sims.scenario import Scenario
 from sims.world import World
 from sims.world.networks import round_network
 
-__all__ = ["MemoryEstimate", "check_memory", "estimate_memory"]
+__all__ = ["MemoryEstimate", "check_disk", "check_memory", "estimate_memory"]
 
 _PROBED_NODES = 2000
 _OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
@@ -46,6 +48,8 @@ class MemoryEstimate:
         Pending events and the operations of one window.
     base : int
         Libraries.
+    disk : int
+        Models in a file, which need no memory while nodes are asleep.
     """
 
     rows: int
@@ -53,6 +57,7 @@ class MemoryEstimate:
     data: int
     timeline: int
     base: int = _LIBRARY_BYTES
+    disk: int = 0
 
     @property
     def total(self) -> int:
@@ -68,7 +73,8 @@ class MemoryEstimate:
             ("libraries", self.base),
         )
         shown = ", ".join(f"{name} {_readable(size)}" for name, size in parts if size)
-        return f"{_readable(self.total)} ({shown})"
+        on_disk = f", and {_readable(self.disk)} on disk" if self.disk else ""
+        return f"{_readable(self.total)} ({shown}){on_disk}"
 
 
 def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
@@ -93,7 +99,9 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
     form, ages = RowForm.of(scenario.engine), 8 * first.ages[0].numel()
-    row = ages + (item * packing.width if form is None else form.row_bytes(packing.width, scale_bytes=item))
+    model = item * packing.width if form is None else form.row_bytes(packing.width, scale_bytes=item)
+    paged = scenario.engine.paged_to is not None
+    row = ages + (0 if paged else model)
     slots = int(n * _slots_per_node(scenario, world, item * world.layout.size) * 1.125) + 64
     operations = min(2_000_000, int(2 * n * min(scenario.stop.rounds, scenario.evaluate.every)))
     degree = scenario.topology.arguments.get("degree", 0)
@@ -103,6 +111,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         slots=slots * row,
         data=held,
         timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
+        disk=(n + 1 + slots) * model if paged else 0,
     )
 
 
@@ -165,6 +174,22 @@ def check_memory(estimate: MemoryEstimate, available: int) -> None:
             expected=f"at most {_readable(available)}",
             got=str(estimate),
             remedy="Simulate fewer nodes, a smaller model, or in float32.",
+        )
+
+
+def check_disk(estimate: MemoryEstimate, directory: Path | None) -> None:
+    """Refuse a run whose models would not fit into the directory that they are paged to.
+
+    Raises
+    ------
+    NotEnoughDisk
+    """
+    if directory is not None and estimate.disk > space_left(directory):
+        raise NotEnoughDisk(
+            f"the models would not fit on the disk of {directory}",
+            expected=f"at most {_readable(space_left(directory))}",
+            got=_readable(estimate.disk),
+            remedy="Choose another directory for engine.paged_to, fewer nodes, or engine.rows = 'int8'.",
         )
 
 

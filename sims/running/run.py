@@ -14,7 +14,7 @@ from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
 from sims.running.choice import simulation_of
-from sims.running.memory import check_memory, estimate_memory
+from sims.running.memory import check_disk, check_memory, estimate_memory
 from sims.running.records import RunDirectory
 from sims.running.result import Progress, Result
 from sims.running.runner import Runner
@@ -120,6 +120,7 @@ def run(
     memory = estimate_memory(scenario, world)
     if simulated_by is None:
         check_memory(memory, available_memory())
+        check_disk(memory, scenario.engine.paged_to)
     simulation = (simulated_by or simulation_of)(
         scenario, world, threads=threads, compile_when=compile_when, device=device
     )

@@ -138,6 +138,11 @@ def test_where_there_is_no_room_a_run_ends_by_name(tmp_path):
         pytest.raises(NotEnoughDisk, match=r"is full.*last checkpoint"),
     ):
         sims.run(scenario, compile_when="never")
+    with (
+        patch("sims.running.memory.space_left", return_value=1000),
+        pytest.raises(NotEnoughDisk, match=r"would not fit.*at most 1000 B"),
+    ):
+        sims.run(scenario, compile_when="never")
     with pytest.raises(NotEnoughDisk, match=r"engine\.paged_to: .* is no directory"):
         sims.run(small(*QUICK, f"engine.paged_to={tmp_path / 'none'}"), compile_when="never")
 

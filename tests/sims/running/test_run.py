@@ -161,7 +161,7 @@ def test_the_estimate_covers_what_the_table_takes(algorithm, rows):
     for window in timeline.windows(20 * SECOND):
         timeline.kept(engine.execute(window))
     table = engine.table
-    taken = (table.rows if rows == "full" else table.compact).nbytes + table.ages.nbytes
+    taken = (table.rows if rows == "full" else table.kept_rows).nbytes + table.ages.nbytes
     assert 0.6 * taken < estimate.rows + estimate.slots < 2 * taken
 
 
