@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -297,14 +297,13 @@ class Engine:
         """Rows of all nodes, with what travels with them, to be read some at a time."""
         return self.table.models()
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> Sequence[Stored | NDArray[np.generic]]:
         """Models of all nodes as they are kept."""
         rows = self.table.models()
         if isinstance(rows, KeptRows) and self.world.scenario.engine.is_compact:
             return rows.stored()
         if isinstance(rows, Tensor):
-            whole = self.models().cpu().numpy()
-            return [Stored(whole.dtype, whole.shape, [whole])]
+            return [self.models().cpu().numpy()]
         n, size = self.table.n, self.world.layout.size
         places = np.arange(n)
         at_once = max(1, _NUMBERS_AT_ONCE // self.packing.width)

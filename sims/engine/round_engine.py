@@ -22,7 +22,6 @@ from sims.clock import RoundTimes, clock_of
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
-from sims.engine.kept_rows import Stored
 from sims.engine.local import BlockTraining
 from sims.engine.masked_sums import MaskedSums
 from sims.engine.part import Everybody, Part
@@ -244,10 +243,9 @@ class RoundEngine:
         """Models of nodes to use and to evaluate, ``[k, D]``; by default of all N."""
         return self.nodes.models if nodes is None else self.nodes.models[nodes.tolist()]
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[NDArray[np.generic]]:
         """Models of all nodes as they are kept."""
-        whole = self.models().cpu().numpy()
-        return [Stored(whole.dtype, whole.shape, [whole])]
+        return [self.models().cpu().numpy()]
 
     def close(self) -> None:
         """End the threads."""

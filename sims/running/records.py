@@ -162,10 +162,11 @@ class RunDirectory(ResultsDirectory):
         self.write_text("run.json", json.dumps(summary, indent=2) + "\n")
 
 
-def digest_of(models: Sequence[Stored], ages: NDArray[np.int64]) -> dict[str, str]:
+def digest_of(models: Sequence[Stored | NDArray[np.generic]], ages: NDArray[np.int64]) -> dict[str, str]:
     """Return the SHA-256 of a run's models and their ages, equal for equal runs on machines that round alike."""
     found = hashlib.sha256()
-    for dtype, shape, parts in (*models, Stored(ages.dtype, ages.shape, [ages])):
+    for array in (*models, ages):
+        dtype, shape, parts = array if isinstance(array, Stored) else (array.dtype, array.shape, [array])
         found.update(f"{dtype.str}{shape}".encode())
         for part in parts:
             found.update(np.ascontiguousarray(part).data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sims.engine import Engine, Phases, RoundEngine
 from sims.engine.engine import Arrays
+from sims.engine.kept_rows import Stored
 from sims.metrics.evaluation import Evaluator
 from sims.running.measuring import Measured, measured
 from sims.scenario import Scenario
@@ -87,7 +88,7 @@ class Simulation(ABC):
         """Evaluate models; ``among``, bool ``[N]``, are those that count where all are measured together."""
         return measured(self, world, evaluator, among)
 
-    def stored(self) -> list[NDArray[np.generic]]:
+    def stored(self) -> Sequence[Stored | NDArray[np.generic]]:
         """Models of all nodes as they are kept."""
         return self.engine.stored()
 
