@@ -1,4 +1,4 @@
-"""Where tables of rows are: in memory, or in files of which only what is used needs memory."""
+"""Places of tables of rows: memory, or files of which only what is used needs memory."""
 
 from __future__ import annotations
 
