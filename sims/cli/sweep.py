@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sims.cli.job_array import do_part, hand_over, script_text
+
 if TYPE_CHECKING:
     from sims.sweeping import SweepProgress, SweepResult
 
@@ -21,9 +23,7 @@ _SHOWN = 40
 
 # Not "auto": deciding by the clock would make results differ by rounding.
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Runs in parallel; by default one per core.")]
-On = Annotated[
-    str, typer.Option("--on", help="Where runs are done: local, ray, or ray://host:port of a Ray cluster.")
-]
+On = Annotated[str, typer.Option("--on", help="Where runs are done: local, ray, ray://host:port or slurm.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Cores of each run.")]
 Device = Annotated[str, typer.Option("--device", help="Where each run keeps its models: cpu or cuda.")]
 Compiled = Annotated[
@@ -48,6 +48,27 @@ def sweep(
         bool, typer.Option("--resume", help="Keep the runs that finished in --out, and do the others.")
     ] = False,
     on: On = "local",
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slurm", help="Options of sbatch, such as partition=short,time=2:00:00; may be repeated."
+        ),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            "--script", help="Run nothing, but write a job array for sbatch, and make --out for it."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run nothing, but print the job array of --on slurm.")
+    ] = False,
+    part: Annotated[
+        int | None,
+        typer.Option(
+            "--part", min=1, help="Do one part of the sweep in --out alone: an index of a job array."
+        ),
+    ] = None,
     threads: Threads = 1,
     device: Device = "cpu",
     compile_when: Compiled = "never",
@@ -55,8 +76,28 @@ def sweep(
 ) -> None:
     """Run a scenario at many points, in parallel. Ctrl-C stops it cleanly; --resume continues from there."""
     from sims.sweeping import sweep as run_sweep
+    from sims.sweeping.slurm_options import options_of
 
     out = out or (Path(Path(file).stem) if file else None)
+    options = options_of(slurm or ())
+    if part is not None:
+        sys.exit(do_part(file, out, part, threads=threads, device=device, compile_when=compile_when))
+    if script is not None or dry_run:
+        means = {"threads": threads, "device": device, "compile_when": compile_when}
+        with _display(quiet=json_output) as on_progress:
+            text = script_text(
+                file,
+                out,
+                on=on,
+                jobs=jobs,
+                options=options,
+                means=means,
+                on_progress=on_progress,
+                resume=resume,
+                dry=dry_run,
+            )
+        hand_over(text, None if dry_run else script)
+        return
     with _display(quiet=json_output) as on_progress:
         result = run_sweep(
             file,
@@ -64,6 +105,7 @@ def sweep(
             jobs=jobs,
             resume=resume,
             on=on,
+            slurm=options,
             threads=threads,
             device=device,
             compile_when=compile_when,

@@ -12,15 +12,16 @@ from typing import Any
 import polars as pl
 import tomli_w
 
-from sims.errors import SweepDirectoryError
+from sims.errors import InvalidSweep, SweepDirectoryError
 from sims.running.records import ResultsDirectory
 from sims.sweeping.jobs import Job, Outcome
-from sims.sweeping.settings import Sweep, parse_sweep
+from sims.sweeping.settings import Sweep, load_sweep, parse_sweep
 from topology.text import read_text
 
-__all__ = ["SweepDirectory", "saved_sweep"]
+__all__ = ["SweepDirectory", "saved_sweep", "sweep_to_run"]
 
 _SETTINGS = "sweep.toml"
+_LOCK = ".lock"
 
 
 class SweepDirectory(ResultsDirectory):
@@ -46,7 +47,7 @@ class SweepDirectory(ResultsDirectory):
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / ".lock").open("w") as lock:
+            with (self.path / _LOCK).open("w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
@@ -55,6 +56,22 @@ class SweepDirectory(ResultsDirectory):
                 yield
         except OSError as error:
             raise SweepDirectoryError(f"{self.path} cannot be written to: {error}") from error
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold the directory together with processes that do other parts of the same sweep.
+
+        Raises
+        ------
+        SweepDirectoryError
+            If a process does the whole sweep.
+        """
+        with (self.path / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SweepDirectoryError(f"another process is sweeping into {self.path}") from error
+            yield
 
     def of(self, job: Job) -> Path:
         """Directory of a run."""
@@ -94,3 +111,24 @@ def saved_sweep(path: Path) -> Sweep:
         raise SweepDirectoryError(
             f"{path} holds no sweep to resume", remedy="Start one there first, without --resume."
         ) from error
+
+
+def sweep_to_run(
+    sweep: Sweep | Mapping[str, Any] | Path | str | None, directory: SweepDirectory | None, *, resume: bool
+) -> Sweep:
+    """Return the sweep that is given, or the one that a directory was made by.
+
+    Raises
+    ------
+    InvalidSweep, InvalidScenario, SweepDirectoryError
+        If there is none, or it is wrong.
+    """
+    if resume and directory is None:
+        raise SweepDirectoryError("there is nothing to resume without a directory", remedy="Give `out`.")
+    if sweep is None:
+        if not resume or directory is None:
+            raise InvalidSweep("there is no sweep to run", remedy="Name one, or resume an earlier one.")
+        return saved_sweep(directory.path)
+    if isinstance(sweep, Sweep):
+        return sweep if isinstance(sweep.scenario, dict) else parse_sweep(sweep.model_dump(exclude_none=True))
+    return parse_sweep(sweep) if isinstance(sweep, Mapping) else load_sweep(sweep)

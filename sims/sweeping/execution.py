@@ -12,15 +12,15 @@ from typing import Any
 import polars as pl
 
 from sims.engine.programme import Compile
-from sims.errors import InvalidSweep, SweepDirectoryError
 from sims.sweeping.checking import Checked, check
-from sims.sweeping.directory import SweepDirectory, saved_sweep
+from sims.sweeping.directory import SweepDirectory, sweep_to_run
 from sims.sweeping.jobs import Assignment, Outcome
 from sims.sweeping.means import Means
 from sims.sweeping.places import workers_at
 from sims.sweeping.plans import Schedule, plan_of, planned_jobs
 from sims.sweeping.points import points_of
-from sims.sweeping.settings import Sweep, load_sweep, parse_sweep
+from sims.sweeping.settings import Sweep
+from sims.sweeping.slurm_options import NO_OPTIONS
 from sims.sweeping.summary import evaluations_table, runs_table, summary_of, tuning_table
 from sims.sweeping.workers import Workers
 
@@ -103,6 +103,7 @@ def sweep(
     jobs: int | None = None,
     resume: bool = False,
     on: str = "local",
+    slurm: Mapping[str, str] = NO_OPTIONS,
     threads: int = 1,
     device: str = "cpu",
     compile_when: Compile = "never",
@@ -122,8 +123,10 @@ def sweep(
         Continue the sweep in ``out``: runs that finished there are kept, interrupted ones go on from their
         checkpoints, failed ones are tried again. Another sweep may be given, such as one with more seeds.
     on : str
-        Where: ``local``, ``ray`` or ``ray://host:port``. Results do not depend on it, and a sweep that was begun
-        in one place can be resumed in another.
+        Where: ``local``, ``ray``, ``ray://host:port`` or ``slurm``. Results do not depend on it, and a sweep that
+        was begun in one place can be resumed in another.
+    slurm : mapping
+        Options of sbatch by their long names, for ``slurm``.
     threads : int
         Cores of each run; results depend on it by rounding.
     device : str
@@ -145,7 +148,7 @@ def sweep(
     WorkersNotStarted
         If processes cannot be started.
     ClusterUnreachable, ClusterMismatch
-        If there is no cluster at that address, or its machines run other software.
+        If there is no such cluster, or its machines run other software.
 
     Notes
     -----
@@ -161,11 +164,13 @@ def sweep(
     1
     """
     directory = None if out is None else SweepDirectory(Path(out))
-    settings = _settings(sweep, directory, resume=resume)
+    settings = sweep_to_run(sweep, directory, resume=resume)
     tell = on_progress or (lambda progress: None)
     points = points_of(settings)
     means = Means(threads=threads, device=device, compile_when=compile_when)
-    with workers_at(on, jobs=jobs, means=means) as workers:
+    with workers_at(
+        on, jobs=jobs, means=means, out=directory.path if directory else None, slurm=slurm
+    ) as workers:
         checked = check(
             settings,
             points,
@@ -174,20 +179,6 @@ def sweep(
         )
         with directory.opened(settings, resume=resume) if directory else nullcontext():
             return _Sweeping(settings, checked, directory, tell).run(workers)
-
-
-def _settings(
-    sweep: Sweep | Mapping[str, Any] | Path | str | None, directory: SweepDirectory | None, *, resume: bool
-) -> Sweep:
-    if resume and directory is None:
-        raise SweepDirectoryError("there is nothing to resume without a directory", remedy="Give `out`.")
-    if sweep is None:
-        if not resume or directory is None:
-            raise InvalidSweep("there is no sweep to run", remedy="Name one, or resume an earlier one.")
-        return saved_sweep(directory.path)
-    if isinstance(sweep, Sweep):
-        return sweep if isinstance(sweep.scenario, dict) else parse_sweep(sweep.model_dump(exclude_none=True))
-    return parse_sweep(sweep) if isinstance(sweep, Mapping) else load_sweep(sweep)
 
 
 class _Sweeping:

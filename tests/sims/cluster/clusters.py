@@ -11,6 +11,7 @@ _SETTINGS = (
     "RAY_AUTH_TOKEN",
     "RAY_ADDRESS",
     "RAY_worker_niceness",
+    "GRPC_ENABLE_FORK_SUPPORT",
     "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S",
 )
 
@@ -27,6 +28,7 @@ def ray_cluster():
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
+        "GRPC_ENABLE_FORK_SUPPORT": "0",  # else the server of a client, which is forked, may hang
         "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",
         "RAY_worker_niceness": "0",  # else tests beside these leave them nothing of a busy machine
     }

@@ -1,0 +1,106 @@
+"""Job arrays of ``gossipfl sim sweep``: the script of one, and what an index of it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sims.engine.programme import Compile
+    from sims.sweeping import SweepProgress
+
+__all__ = ["do_part", "hand_over", "script_text"]
+
+
+def do_part(
+    file: str | None, out: Path | None, part: int, *, threads: int, device: str, compile_when: Compile
+) -> int:
+    """Do a part of the sweep in a directory, and return an exit code as of a whole sweep.
+
+    Raises
+    ------
+    InvalidSweep
+        If a sweep is given, or no directory.
+    """
+    from sims.errors import InvalidSweep
+    from sims.sweeping import parts
+
+    if file is not None or out is None:
+        raise InvalidSweep(
+            "a part is one of the sweep in a directory",
+            remedy="Give --out alone, of a directory made by --script.",
+        )
+    result = parts.do_part(out, part, threads=threads, device=device, compile_when=compile_when)
+    typer.echo(f"{result.part}.")
+    if result.refusal is not None:
+        typer.echo(f"It cannot be simulated: {result.refusal}")
+        return 0
+    failed = [outcome for outcome in result.outcomes if outcome.state == "failed"]
+    for outcome in failed:
+        typer.echo(f"Run {outcome.job.run} failed: {outcome.error}")
+    typer.echo(f"{len(result.outcomes)} runs, {len(failed)} failed." if result.finished else "Interrupted.")
+    return 130 if not result.finished else 1 if failed else 0
+
+
+def script_text(
+    file: str | None,
+    out: Path | None,
+    *,
+    on: str,
+    jobs: int | None,
+    options: Mapping[str, str],
+    means: Mapping[str, Any],
+    on_progress: Callable[[SweepProgress], None],
+    resume: bool,
+    dry: bool,
+) -> str:
+    """Check a sweep, and return the script of its job array; make its directory unless this is a dry run.
+
+    Raises
+    ------
+    InvalidSweep
+        Without a directory, or for a dry run elsewhere.
+    """
+    from sims.errors import InvalidSweep
+    from sims.sweeping import SweepProgress
+    from sims.sweeping.array_script import script_of
+    from sims.sweeping.means import Means
+
+    if dry and on != "slurm":
+        raise InvalidSweep("a dry run prints a job array", expected="--on slurm", got=f"--on {on}")
+    if out is None:
+        raise InvalidSweep("there is no sweep to run", remedy="Name one, or the directory of one with --out.")
+    return script_of(
+        file,
+        out=out,
+        jobs=jobs,
+        resume=resume,
+        means=Means(**means),
+        slurm=options,
+        prepare=not dry,
+        on_checked=lambda done, total: on_progress(SweepProgress(phase="checking", done=done, total=total)),
+    )
+
+
+def hand_over(text: str, script: Path | None) -> None:
+    """Write a script, or print it.
+
+    Raises
+    ------
+    InvalidSweep
+        If the file cannot be written.
+    """
+    from sims.errors import InvalidSweep
+
+    if script is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        script.write_text(text, encoding="utf-8")
+        script.chmod(0o755)
+    except OSError as error:
+        raise InvalidSweep(f"{script} cannot be written: {error}") from error
+    typer.echo(f"Submit it with: sbatch {script}")

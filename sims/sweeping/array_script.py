@@ -1,0 +1,139 @@
+"""A script for Slurm's ``sbatch``: a job array that does the parts of a sweep."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sims.errors import InvalidSweep
+from sims.sweeping.checking import check
+from sims.sweeping.directory import SweepDirectory, sweep_to_run
+from sims.sweeping.means import Means
+from sims.sweeping.parts import parts_of
+from sims.sweeping.points import points_of
+from sims.sweeping.settings import Sweep
+from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, NO_OPTIONS, megabytes_of
+from sims.sweeping.workers import Room
+
+__all__ = ["array_script", "script_of"]
+
+_TEMPLATE = """\
+#!/bin/bash
+# {name}: a job array of {count} parts. Submit it with sbatch, and again to go on: what has finished is kept.
+# Afterwards: {command} --resume --out {out}
+# writes the dataset of all parts, and does what is missing.
+{options}
+set -eu
+{environment}
+exec {command} --out {out} --part "$SLURM_ARRAY_TASK_ID"{means}
+"""
+
+
+def script_of(
+    sweep: Sweep | Mapping[str, Any] | Path | str | None,
+    *,
+    out: Path | str,
+    jobs: int | None = None,
+    resume: bool = False,
+    means: Means,
+    slurm: Mapping[str, str] = NO_OPTIONS,
+    prepare: bool = True,
+    on_checked: Callable[[int, int], None] = lambda done, total: None,
+) -> str:
+    """Check a sweep, make its directory, and return the script that does its parts there.
+
+    Parameters
+    ----------
+    sweep, out, jobs, resume
+        As for `sims.sweep`.
+    means : Means
+        Of each run.
+    slurm : mapping
+        Options of sbatch.
+    prepare : bool
+        Whether to make the directory; without it nothing is written.
+    on_checked : callable
+        Told how many points have been checked, of how many.
+
+    Raises
+    ------
+    InvalidSweep, InvalidScenario, NotSimulable, TaskError, SweepDirectoryError
+        As `sims.sweep`.
+    """
+    directory = SweepDirectory(Path(out))
+    settings = sweep_to_run(sweep, directory, resume=resume)
+    points = points_of(settings)
+    checked = check(
+        settings, points, room=Room(size=None), on_checked=lambda done: on_checked(done, len(points))
+    )
+    memory = max((entry.memory.total for entry in checked if entry.memory is not None), default=0)
+    if memory == 0:
+        raise InvalidSweep("no point of the sweep can be simulated", got=checked[0].refusal)
+    if prepare:
+        with directory.opened(settings, resume=resume):
+            (directory.path / "parts").mkdir(exist_ok=True)
+    return array_script(
+        settings.name,
+        parts=len(parts_of(settings)),
+        out=directory.path,
+        memory=memory,
+        means=means,
+        at_once=jobs,
+        options=slurm,
+    )
+
+
+def array_script(
+    name: str,
+    *,
+    parts: int,
+    out: Path,
+    memory: int,
+    means: Means,
+    at_once: int | None = None,
+    options: Mapping[str, str] = NO_OPTIONS,
+) -> str:
+    """Write the script.
+
+    Parameters
+    ----------
+    name : str
+        Of the sweep.
+    parts : int
+        How many there are.
+    out : Path
+        Directory of the sweep, on a disk that all machines share.
+    memory : int
+        Bytes that the largest run needs.
+    means : Means
+        Of each run.
+    at_once : int, optional
+        How many parts at a time.
+    options : mapping
+        Further options of sbatch.
+    """
+    out = out.absolute()
+    limit = "" if at_once is None else f"%{at_once}"
+    settings = {
+        "job-name": "gossipfl-sweep",
+        "array": f"1-{parts}{limit}",
+        "cpus-per-task": str(means.threads),
+        "mem": f"{megabytes_of(memory)}M",
+        **({"gpus": "1"} if means.is_card else {}),
+        "output": shlex.quote(f"{out}/parts/%A_%a.log"),
+        "signal": f"B:INT@{CHECKPOINT_SECONDS}",
+        **options,
+    }
+    given = f" --threads {means.threads} --device {shlex.quote(means.device)} --compile {means.compile_when}"
+    return _TEMPLATE.format(
+        name=" ".join(name.split()),
+        count=parts,
+        options="\n".join(f"#SBATCH --{key}={value}" for key, value in settings.items()),
+        environment="\n".join(f"export {key}={value}" for key, value in means.environment.items()),
+        command=f"{shlex.quote(sys.executable)} -m gossipfl sim sweep",
+        out=shlex.quote(str(out)),
+        means=given,
+    )

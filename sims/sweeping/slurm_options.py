@@ -1,0 +1,98 @@
+"""Options of Slurm's job arrays: sbatch's own, by their long names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from sims.errors import InvalidSweep
+
+__all__ = ["CHECKPOINT_SECONDS", "NO_OPTIONS", "megabytes_of", "minutes_of", "options_of"]
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+CHECKPOINT_SECONDS = 120
+"""Time before the end of a job at which it is told to write checkpoints."""
+
+_NAME = re.compile(r"[a-z][a-z-]*")
+_VALUE = re.compile(r"[^\s'\"\\]*")
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+_OWN = {
+    "array": "--jobs says how many runs there are at a time",
+    "cpus-per-task": "--threads says how many cores a run has",
+    "error": "logs are in the directory of the sweep",
+    "open-mode": "logs are in the directory of the sweep",
+    "output": "logs are in the directory of the sweep",
+    "signal": "runs are told before their time ends, so that they write checkpoints",
+}
+
+
+def options_of(given: Iterable[str]) -> dict[str, str]:
+    """Read options.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Each ``name=value``, or several with commas between.
+
+    Raises
+    ------
+    InvalidSweep
+        If one is no option, or is not the user's to choose.
+
+    Examples
+    --------
+    >>> options_of(["partition=short,time=2:00:00", "account=physics"])
+    {'partition': 'short', 'time': '2:00:00', 'account': 'physics'}
+    """
+    options = {}
+    for text in (part for each in given for part in re.split(r",(?=[a-z-]+=)", each)):
+        name, _, value = text.partition("=")
+        if not _NAME.fullmatch(name) or not value or not _VALUE.fullmatch(value):
+            raise InvalidSweep(
+                "an option of Slurm is not understood",
+                expected="an option of sbatch by its long name, without spaces, such as partition=short",
+                got=text,
+            )
+        if name in _OWN:
+            raise InvalidSweep(f"the option {name} of Slurm is set by the sweep", remedy=f"{_OWN[name]}.")
+        options[name] = value
+    if "time" in options:
+        minutes_of(options["time"])
+    return options
+
+
+def megabytes_of(memory: int) -> int:
+    """Mebibytes to ask for, a fifth above an estimate: what needs more than it asked for is killed."""
+    return math.ceil(memory * 1.2 / 2**20)
+
+
+def minutes_of(time: str) -> int:
+    """Minutes of a time limit as sbatch takes it, rounded up.
+
+    Raises
+    ------
+    InvalidSweep
+
+    Examples
+    --------
+    >>> minutes_of("90"), minutes_of("2:00:00"), minutes_of("1-12"), minutes_of("0:30")
+    (90, 120, 2160, 1)
+    """
+    found = _TIME.fullmatch(time)
+    if found is None:
+        raise InvalidSweep(
+            "a time limit of Slurm is not understood",
+            expected="minutes, hours:minutes:seconds, or days-hours[:minutes[:seconds]]",
+            got=time,
+        )
+    days, first, second, third = (int(found[name] or 0) for name in ("days", "first", "second", "third"))
+    if found["days"] is not None:
+        seconds = ((days * 24 + first) * 60 + second) * 60 + third
+    elif found["third"] is not None:
+        seconds = (first * 60 + second) * 60 + third
+    else:
+        seconds = first * 60 + second
+    return -(-seconds // 60)
