@@ -23,6 +23,9 @@ _DIAL_SECONDS = 10.0
 _PROBE_SECONDS = 120.0
 _START = "Start one with `ray start --head`, or leave the address out to start one here."
 _WITH_TOKEN = "If the cluster wants a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as it is there."  # noqa: S105 - says what to set
+_FORKS = (
+    "Start its head with GRPC_ENABLE_FORK_SUPPORT=0 in the environment: what it forks for a client can hang."
+)
 
 
 def is_ray(on: str) -> bool:
@@ -142,8 +145,11 @@ def _initialise(ray: ModuleType, address: str, cpus: int | None) -> None:
             "a Ray cluster elsewhere needs Ray's client", got=error, remedy="pip install 'gossipfl[ray]'"
         ) from error
     except (ConnectionError, TimeoutError, OSError) as error:
+        hangs = "client server failed" in str(error)
         raise ClusterUnreachable(
-            f"no Ray cluster answers at {address}", got=_last_line(error), remedy=_WITH_TOKEN
+            f"no Ray cluster answers at {address}",
+            got=_last_line(error).rstrip("."),
+            remedy=_FORKS if hangs else _WITH_TOKEN,
         ) from error
     except (RuntimeError, ray.exceptions.RayError) as error:
         if "ersion" in str(error) and "ismatch" in str(error):
