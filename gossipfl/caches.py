@@ -19,6 +19,7 @@ __all__ = ["Cache", "cache_directory", "caches", "clear", "keep_compilers_caches
 _KINDS = {
     "data": "bundled data sets, fetched through the package index",
     "compiled": "training and evaluation, compiled by torch for one model and batch size each",
+    "traces": "what training and evaluation were traced to, for one model and batch size each",
     "inductor": "files of torch's compiler",
     "kernels": "the simulator's kernels, compiled by numba",
 }

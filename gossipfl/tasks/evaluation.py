@@ -20,6 +20,7 @@ from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.one_by_one import are_one_by_one
 from gossipfl.tasks.own_tensors import OwnTensors
 from gossipfl.tasks.samples import Tree, Weighted, call_module, copied, describe, leaves, take
 
@@ -104,9 +105,10 @@ class Evaluator:
                 self._habits = self._tried(rows[0], *_first(of_row(0)))
             if self._habits.differentiates:
                 self._batched = False
-            if len(rows) > 1 and self._batched is None:
+            together = len(rows) > 1 and not are_one_by_one()
+            if together and self._batched is None:
                 self._batched = self._can_be_batched(rows[0], *_first(of_row(0)))
-            if len(rows) > 1 and self._batched:
+            if together and self._batched:
                 try:
                     return self._together(rows, inputs, targets, each=each)
                 except RuntimeError:  # an operator that only some samples need

@@ -18,6 +18,7 @@ from gossipfl.randomness import seeded
 from gossipfl.rows import Entry, Layout
 from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.one_by_one import are_one_by_one
 from gossipfl.tasks.own_tensors import OwnTensors
 from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
 from gossipfl.training.optimisers import Reached
@@ -163,7 +164,7 @@ class RowGradients:
                 raise RuntimeError("it changes its parameters while it runs")  # noqa: TRY301
             if self._habits.has_hooks:  # which may act on some gradients only
                 raise RuntimeError("hooks see its gradients")  # noqa: TRY301
-            self._require_same()
+            self.require_same()
         except Exception as error:  # whatever it is: the same batch has gone through unbatched
             logger.warning(
                 "%s cannot be batched over rows and is trained row by row, more slowly in simulations: %s",
@@ -173,8 +174,8 @@ class RowGradients:
             return False
         return True
 
-    def _require_same(self) -> None:
-        """Require that two rows together give what each gives alone."""
+    def require_same(self) -> None:
+        """Require that two rows together give what each gives alone; a `RuntimeError` if they do not."""
         row, (inputs, targets) = self._known_row, self._example
         generator = torch.Generator().manual_seed(0)
         noise = 0.01 * torch.randn(self._layout.trainable_size, generator=generator).to(row)
@@ -244,6 +245,8 @@ class RowGradients:
 
     def together(self, rows: Tensor, inputs: Tree, targets: Tree) -> Differentiated:
         """Evaluate all rows at once: pure tensor arithmetic, so it can be traced. Only where `vectorised`."""
+        if are_one_by_one():
+            return self._row_by_row(rows, inputs, targets, [])
         entries, fixed = self._layout.entries, self._habits.fixed
         if self._habits.changes_samples:
             inputs, targets = copied((inputs, targets))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sims.engine.batching import Batching
 from sims.engine.blocks import block_size, card_block_size
 from sims.engine.buffers import BatchBuffer, batch_buffer, pool_of
 from sims.engine.engine import Phases
@@ -77,7 +78,8 @@ class BlockRunner:
         row_bytes = world.dtype.itemsize * world.layout.size
         self.block = (block_size if on_cpu else card_block_size)(row_bytes=row_bytes, nodes=5 * n)
         self.workers = Workers(threads if on_cpu else 1)
-        self._pool = pool_of(data, device) if world.trainer.traceable else None
+        self._batching = Batching.of(world)
+        self._pool = pool_of(data, device) if self._batching.holds else None
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         self._sizes, groups = np.unique(batches, return_inverse=True)
         self._members = [np.flatnonzero(groups == g) for g in range(len(self._sizes))]
@@ -171,6 +173,7 @@ class BlockRunner:
             name=f"{self.world.task.name}: {work.name} of {self.block} rows",
             traces=self.world.traces,
             recipe=work.recipe,
+            before_tracing=self._batching.require,
         )
         self._programmes[key] = programme
         self.phases.tiers[size] = programme.tier

@@ -19,6 +19,7 @@ from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
+from sims.engine.batching import Batching
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
@@ -93,7 +94,8 @@ class Engine:
         row_bytes = first.rows.element_size() * self.packing.width
         self.block = block or (block_size if on_cpu else card_block_size)(row_bytes=row_bytes, nodes=n)
         self.width = wave_width(nodes=n, block=self.block)
-        self.vectorised = world.trainer.traceable
+        self._batching = Batching.of(world)
+        self.vectorised = self._batching.holds
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
         self.table = first_table(first, self.packing, world.scenario, device=self.device)
         self.phases = Phases()
@@ -253,6 +255,7 @@ class Engine:
             name=f"{self.world.task.name}: {self.block} updates on batches of {chosen.batch}",
             traces=self.world.traces,
             recipe=(self.world.recipe, repr(self.world.scenario.algorithm), chosen.operation),
+            before_tracing=self._batching.require,
         )
         self._programmes[group] = programme
         if chosen.operation == self._groups.training:

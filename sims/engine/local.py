@@ -14,6 +14,7 @@ from gossipfl.settings import TrainingSettings
 from gossipfl.tasks.failures import training_failures_named
 from gossipfl.training import Nodes
 from sims.compiler.timeline.speeds import steps_of_round
+from sims.engine.batching import Batching
 from sims.engine.block_runner import BlockRunner, Work
 from sims.engine.buffers import batches_of
 from sims.engine.engine import Phases
@@ -51,7 +52,7 @@ class BlockTraining:
         phases: Phases,
     ) -> None:
         self.world, self.phases = world, phases
-        self.vectorised = world.trainer.traceable
+        self.vectorised = Batching.of(world).holds
         self.blocks = BlockRunner(
             world,
             expected_rounds=expected_rounds,

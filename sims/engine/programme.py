@@ -25,13 +25,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from gossipfl.caches import cache_directory
+from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.gil_free import unlocked_runners
 from sims.engine.graph_passes import classes_first
+from sims.engine.kept_graphs import forget, keep, kept, place_of
 from sims.engine.products import compiler_options, source_digest, with_products, without_products
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
@@ -76,6 +77,8 @@ class Programme:
         Graphs of earlier programmes.
     recipe : hashable
         Everything the function depends on besides its arguments; an earlier graph is reused only if this is equal.
+    before_tracing : callable, optional
+        Called before the function is traced.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Programme:
         name: str,
         traces: Traces | None = None,
         recipe: Hashable = None,
+        before_tracing: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.tier: Literal["eager", "traced", "captured", "compiled"] = "eager"
@@ -97,12 +101,20 @@ class Programme:
         self._runs: list[Function] = [function] * threads
         arguments = tuple(example)
         key = (recipe, name, _shapes(arguments, growing), str(arguments[0].device))
-        trials = Trials(function, arguments, read=_pointed_at(arguments) if 0 in growing else None)
-        graph = traces.get(key) if traces is not None else None
+        read = _pointed_at(arguments) if 0 in growing else None
+        graph, trials = traces.get(key) if traces is not None else None, None
+        place = place_of(key) if recipe is not None and arguments[0].device.type == "cpu" else None
+        if graph is None and place is not None:
+            graph, trials = self._kept(place, function, arguments, read)
+        if trials is None:
+            trials = Trials(function, arguments, read=read)
         if graph is None:
+            before_tracing()
             graph = self._traced(function, arguments, trials)
-        if graph is None:
-            return
+            if graph is None:
+                return
+            if place is not None:
+                graph = keep(place, graph)
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
         if traces is not None:
             traces[key] = graph
@@ -119,11 +131,32 @@ class Programme:
         """Call the function from thread number ``thread``."""
         return self._runs[thread](*arguments)
 
+    @staticmethod
+    def _kept(
+        place: Path, function: Function, arguments: tuple[Tensor, ...], read: Tensor | None
+    ) -> tuple[GraphModule | None, Trials | None]:
+        """The graph of an earlier run, and trials that it passed: what the module itself gives, row by row."""
+        graph = kept(place)
+        if graph is None:
+            return None, None
+        try:
+            with one_by_one():
+                trials = Trials(function, arguments, read=read)
+            trials.require(graph)
+        except Exception as error:  # it is traced again, and what else may be wrong is said then
+            logger.info("a graph of an earlier run is not used: %s", error)
+            forget(place)
+            return None, None
+        return graph, trials
+
     def _traced(
         self, function: Function, arguments: tuple[Tensor, ...], trials: Trials
     ) -> GraphModule | None:
         def plain(*tensors: Tensor) -> Any:  # methods and callable objects cannot be traced as such
             return function(*tensors)
+
+        # Imports sympy and the compiler, a second that runs with kept graphs save.
+        from torch.fx.experimental.proxy_tensor import make_fx
 
         try:
             with torch.no_grad():
@@ -198,7 +231,7 @@ class Programme:
                 warnings.simplefilter("ignore")
                 if not package.is_file():
                     self._make_package(graph, options, arguments, growing, package)
-                loaded = _runner(torch._inductor.aoti_load_package(str(package)))
+                loaded = _loaded(package)
                 trials.require(loaded)
                 with torch.no_grad():
                     expected = loaded(*arguments)
@@ -273,12 +306,9 @@ def _shapes(arguments: Sequence[Tensor], growing: Sequence[int]) -> tuple[tuple[
     )
 
 
-def _runner(model: Any) -> Function:
-    """Call a compiled programme past the wrapper that maps keyword arguments: it has none."""
-    loader = getattr(model, "loader", None)
-    if loader is None:
-        return model
-    run = loader.run
+def _loaded(package: Path) -> Function:
+    """Load a compiled programme past torch's wrapper, which maps keyword arguments and imports the compiler."""
+    run = torch._C._aoti.AOTIModelPackageLoader(str(package), "model", False, 1, -1).run  # noqa: FBT003
 
     def call(*arguments: Tensor) -> Any:
         return run(list(arguments))
