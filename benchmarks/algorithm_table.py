@@ -1,9 +1,11 @@
 """Algorithm × topology × heterogeneity: run the two ready-made sweeps and write docs/algorithm-table.md.
 
-    python -m benchmarks.algorithm_table [--out algorithm-table] [--jobs N] [--no-run]
+    python -m benchmarks.algorithm_table [--out algorithm-table] [--jobs N] [--no-run | --only-bytes]
 
 The sweeps are `algorithms` and `algorithms-own-networks`. What is finished in --out is kept, so the command can be
-interrupted and given again; the tables are written anew every minute, with what there is by then.
+interrupted and given again; the tables are written anew every minute, with what there is by then. What is sent depends
+neither on step sizes nor on who has which samples: --only-bytes runs one task of each data set, untuned, and replaces
+only that part of the page.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ ROOT = Path(__file__).parent.parent
 SWEEPS = ("algorithms", "algorithms-own-networks")
 EVERY_SECONDS = 60.0
 MISSING = "…"
+OF_EACH_MODEL = ("digits, iid", "pendigits, shards:2")
+SENT, AFTER_SENT = "## Megabytes sent by a node\n", "## What was refused, and why\n"
 
 
 def runs_of(out):
@@ -143,7 +147,6 @@ def page(out, seconds):
     ]
     if (ROOT / "docs" / "algorithm-table-findings.md").exists():
         parts.append((ROOT / "docs" / "algorithm-table-findings.md").read_text(encoding="utf-8"))
-    of_each_model = ("digits, iid", "pendigits, iid")  # what is sent does not depend on who has which samples
     for title, explanation, shown, show in (
         (
             "Accuracy",
@@ -152,18 +155,42 @@ def page(out, seconds):
             accuracy,
         ),
         ("Consensus distance", "(1/n) Σ ‖xᵢ − x̄‖² at the end, mean over seeds.", tasks, distance),
-        (
-            "Megabytes sent by a node",
-            "In 100 rounds, mean over nodes; 10⁶ bytes of payload.",
-            of_each_model,
-            megabytes,
-        ),
     ):
         parts.append(f"## {title}\n\n{explanation}\n")
-        parts.extend(f"### {task}\n\n{tables.table(SWEEPS[0], task, show)}\n" for task in shown)
-        parts.append(f"### Own networks, and outside gossip\n\n{tables.own_table(shown, show)}\n")
-    parts.append(f"## What was refused, and why\n\n{tables.refusals()}\n")
+        parts.append(in_tables(tables, shown, show))
+    parts.append(sent(tables))
+    parts.append(f"{AFTER_SENT}\n{tables.refusals()}\n")
     return "\n".join(parts)
+
+
+def in_tables(tables, shown, show):
+    parts = [f"### {task}\n\n{tables.table(SWEEPS[0], task, show)}\n" for task in shown]
+    return "\n".join([*parts, f"### Own networks, and outside gossip\n\n{tables.own_table(shown, show)}\n"])
+
+
+def sent(tables):
+    said = (
+        "In 100 rounds, mean over nodes; 10⁶ bytes of payload. It does not depend on who has which samples."
+    )
+    return f"{SENT}\n{said}\n\n{in_tables(tables, OF_EACH_MODEL, megabytes)}"
+
+
+def untuned(name):
+    """A sweep of one task of each data set that only counts what is sent."""
+    sweep = sims.load_sweep(name).model_dump(exclude_none=True)
+    del sweep["tune"]
+    sweep["grid"]["task"] = [task for task in sweep["grid"]["task"] if task["label"] in OF_EACH_MODEL]
+    sweep["scenario"]["evaluate"]["every"] = 100
+    return sweep
+
+
+def rewrite_bytes(document, out, jobs):
+    """Run what is needed for the bytes, and write these into the page."""
+    for name in SWEEPS:
+        sims.sweep(untuned(name), out=out / name, jobs=jobs, resume=True)
+    before, _, rest = document.read_text(encoding="utf-8").partition(SENT)
+    _, mark, after = rest.partition(AFTER_SENT)
+    document.write_text(f"{before}{sent(Tables(out))}\n{mark}{after}", encoding="utf-8")
 
 
 HEAD = """# Algorithm × topology × heterogeneity
@@ -189,8 +216,12 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("algorithm-table"))
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--no-run", action="store_true", help="write the tables of what is in --out")
+    parser.add_argument("--only-bytes", action="store_true", help="anew only what is sent")
     arguments = parser.parse_args()
     document, clock = ROOT / "docs" / "algorithm-table.md", arguments.out / "seconds.json"
+    if arguments.only_bytes:
+        rewrite_bytes(document, arguments.out / "bytes", arguments.jobs)
+        return
     before = json.loads(clock.read_text()) if clock.exists() else 0.0
     started = written = time.monotonic()
 

@@ -1,7 +1,7 @@
 """Many peers without a network: the simulator.
 
 ``sims.run(scenario)`` simulates a scenario, ``sims.sweep(sweep)`` one at many points; ``sims.load_scenario(file)``
-and ``sims.load_sweep(file)`` read them.
+and ``sims.load_sweep(file)`` read them, and ``sims.load_run(directory)`` what a run recorded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gossipfl.caches import keep_compilers_caches
 from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from sims.running import Progress, Result, run
+    from sims.running import Progress, Recorded, Result, load_run, run
     from sims.scenario import Scenario, load_scenario, parse_scenario
     from sims.sweeping import Sweep, SweepProgress, SweepResult, load_sweep, parse_sweep, sweep
     from sims.tracking import Callback
@@ -22,11 +22,13 @@ keep_compilers_caches()  # before any module imports numba
 __all__ = [
     "Callback",
     "Progress",
+    "Recorded",
     "Result",
     "Scenario",
     "Sweep",
     "SweepProgress",
     "SweepResult",
+    "load_run",
     "load_scenario",
     "load_sweep",
     "parse_scenario",
@@ -39,7 +41,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
-        **dict.fromkeys(("Progress", "Result", "run"), "sims.running"),
+        **dict.fromkeys(("Progress", "Recorded", "Result", "load_run", "run"), "sims.running"),
         "Callback": "sims.tracking",
         **dict.fromkeys(("Scenario", "load_scenario", "parse_scenario"), "sims.scenario"),
         **dict.fromkeys(

@@ -14,6 +14,7 @@ __all__ = [
     "MalformedTrace",
     "NotEnoughDisk",
     "NotEnoughMemory",
+    "NotRecorded",
     "NotSimulable",
     "RunDirectoryError",
     "SimulationError",
@@ -44,6 +45,10 @@ class NotEnoughMemory(SimulationError):
 
 class NotEnoughDisk(SimulationError):
     """The directory for models that are not in memory has too little room, or is none."""
+
+
+class NotRecorded(SimulationError):
+    """What is asked of a run is not in its records."""
 
 
 class NotSimulable(SimulationError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sims.running.result import Progress, Result
+from sims.running.result import Progress, Recorded, Result
 from sims.running.run import run
+from sims.running.stored import load_run
 
-__all__ = ["Progress", "Result", "run"]
+__all__ = ["Progress", "Recorded", "Result", "load_run", "run"]

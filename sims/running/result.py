@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from torch import Tensor
 
+from gossipfl.extras import require_extra
 from gossipfl.rows import Layout
+from sims.errors import NotRecorded
 from sims.running.memory import MemoryEstimate
 from sims.scenario import Scenario
 
-__all__ = ["Progress", "Result"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Progress", "Recorded", "Result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,84 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Recorded:
+    """The records of a run: of one that has just ended, or read from its directory (`sims.load_run`).
+
+    Parameters
+    ----------
+    scenario : Scenario
+    evaluations : polars.DataFrame
+        One row an evaluation.
+    nodes : polars.DataFrame, optional
+        One row an evaluation and node, with ``evaluate.per_node``.
+    rows : Tensor, optional
+        All models at the end, ``[N, D]``, if they are kept (``output.rows``) and the run has finished.
+    finished : bool
+        False if it was interrupted, or is still under way.
+    summary : dict
+        Versions, machine, seconds and memory; empty while a run is under way.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sims import load_run, run
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     _ = run("digits", overrides=["population.nodes=32", "stop.rounds=2", "evaluate.every=1"], out=out)
+    ...     load_run(out).evaluations["round"].to_list()
+    [0.0, 1.0, 2.0]
+    """
+
+    scenario: Scenario
+    evaluations: pl.DataFrame
+    nodes: pl.DataFrame | None
+    rows: Tensor | None
+    finished: bool
+    summary: dict[str, Any]
+
+    def to_pandas(self, *, nodes: bool = False) -> pd.DataFrame:
+        """Return the evaluations as a frame of pandas.
+
+        Parameters
+        ----------
+        nodes : bool
+            A row an evaluation and node, instead of one an evaluation.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by ``round`` (float), or by ``round`` and ``node``; its columns are those of `evaluations`
+            (``seconds``, ``messages``, ``bytes``, ``accuracy_mean``, ``accuracy_q05``, …), or a column a metric.
+
+        Raises
+        ------
+        NotRecorded
+            If measurements of nodes were not kept.
+        SettingError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> from sims import run
+        >>> small = ["population.nodes=32", "stop.rounds=2", "evaluate.every=1", "evaluate.per_node=true"]
+        >>> result = run("digits", overrides=small)
+        >>> result.to_pandas().index.to_list()
+        [0.0, 1.0, 2.0]
+        >>> result.to_pandas(nodes=True).loc[2.0].shape
+        (32, 2)
+        """
+        require_extra("pandas", ["pandas"], what="a frame of pandas")
+        import pandas as pd
+
+        table, index = (self.nodes, ["round", "node"]) if nodes else (self.evaluations, ["round"])
+        if table is None:
+            raise NotRecorded(
+                "measurements of every node were not kept", remedy="Run with evaluate.per_node = true."
+            )
+        return pd.DataFrame({name: table[name].to_numpy() for name in table.columns}).set_index(index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(Recorded):
     """The outcome of a run.
 
     Parameters
@@ -72,10 +154,5 @@ class Result:
     (True, 32)
     """
 
-    scenario: Scenario
-    evaluations: pl.DataFrame
-    nodes: pl.DataFrame | None
     rows: Tensor
     layout: Layout
-    finished: bool
-    summary: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What all experiment trackers have in common: a place to write to, and no row twice."""
+"""Common parts of experiment trackers: a place to write to, and no row twice."""
 
 from __future__ import annotations
 
