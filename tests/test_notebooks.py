@@ -36,4 +36,6 @@ def test_a_notebook_runs_and_shows_its_figures(path, tmp_path):
     kinds = [kind for output in outputs for kind in output.get("data", {})]
     assert "image/png" in kinds
     assert "text/html" in kinds  # a table
-    assert not [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+    assert not [
+        output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"
+    ]
