@@ -74,7 +74,7 @@ def test_caches_are_shown_and_cleared(cli, monkeypatch, tmp_path):
     code, out, _ = cli("cache", "show", "--json")
     assert code == 0
     sizes = {each["name"]: each["bytes"] for each in json.loads(out)}
-    assert sizes == {"data": 10, "compiled": 2000, "inductor": 0, "kernels": 30}
+    assert sizes == {"data": 10, "compiled": 2000, "traces": 0, "inductor": 0, "kernels": 30}
     assert cli("cache", "clear", "compiled")[0] == 0
     assert sorted(path.name for path in (tmp_path / "gossipfl").iterdir()) == ["data", "kernels"]
     assert "gossipfl cache clear" in cli("cache", "show")[1]

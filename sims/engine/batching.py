@@ -1,4 +1,4 @@
-"""Whether rows of a world's model train together: tried, or known from an earlier run."""
+"""Training of many rows at once: tried, or known to work from an earlier run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Batching"]
 
 @dataclass(slots=True)
 class Batching:
-    """Training of many rows at once.
+    """Batched training of a world's model.
 
     Parameters
     ----------
