@@ -166,7 +166,7 @@ def _sentences(report: ContributionReport) -> list[str]:
         f"Together {report.everybody:.3f}, against {report.nobody:.3f} of nobody"
         + (f": Shapley values share out {report.everybody - report.nobody:+.3f}." if shapley else "."),
         f"Gains: mean {fair.mean:+.3f}, spread {fair.spread:.3f}, worst tenth {fair.worst_decile:+.3f}; "
-        f"Jain's index of what they have {fair.level.jain:.3f}.",
+        f"Jain's index of what they have {'–' if math.isnan(fair.level.jain) else f'{fair.level.jain:.3f}'}.",
     ]
     correlations = {
         "Shapley values": report.online_and_shapley,

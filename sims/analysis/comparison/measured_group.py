@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +53,15 @@ class MeasuredGroup:
         """A measurement of every run: ``mean_of_models``, ``mean_model``, ``worst``, ``gap`` and the like."""
         return np.array([getattr(measured, name) for measured in self.runs], dtype=np.float64)
 
+    def fairness(self, name: str) -> float:
+        """Mean of a measure of fairness over runs where it is defined; NaN if nowhere, as where all have 0."""
+        return _mean([getattr(each.fairness, name) for each in self.runs if each.fairness is not None])
+
+    @property
+    def effective_rate(self) -> float:
+        """Mean effective learning rate; NaN if it is known of no run."""
+        return _mean([each.effective.relative for each in self.runs if each.effective is not None])
+
     def interval(self, name: str, questions: Questions) -> Interval:
         """Mean of a measurement over seeds, with its confidence interval."""
         return confidence_interval(self.values(name), confidence=questions.confidence, seed=questions.seed)
@@ -72,3 +83,8 @@ class MeasuredGroup:
             x = np.linspace(min(c[0][0] for c in curves), max(c[0][-1] for c in curves), _GRID)
         values = np.stack([np.interp(x, at, y, left=np.nan, right=np.nan) for at, y in curves])
         return x, *band(values, confidence=questions.confidence, seed=questions.seed)
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan

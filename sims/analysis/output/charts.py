@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +69,7 @@ def _progress(analysis: Analysis, cost: Cost) -> Chart:
         y_title=f"{metric}, mean of nodes",
         series=tuple(series),
         log_y=metric == "loss",
-        remark="dotted: pooled training" if any(each.stroke == "dotted" for each in series) else "",
+        remark=_said(series, dotted="pooled training"),
     )
 
 
@@ -92,13 +93,24 @@ def _agreement(analysis: Analysis) -> Chart:
             )
     return Chart(
         key="consensus-distance",
-        title="Consensus distance, and theory",
+        title=_titled("Consensus distance", series),
         x_title="round",
         y_title="(1/n) Σ ‖xᵢ − x̄‖²",
         series=tuple(series),
         log_y=True,
-        remark="dashed: theory",
+        remark=_said(series, dotted="fitted"),
     )
+
+
+def _said(series: Sequence[Series], *, dotted: str = "") -> str:
+    """The meaning of those strokes that are there to be seen."""
+    strokes = {each.stroke for each in series if np.isfinite(each.y).any()}
+    said = ["dashed: theory"] if strokes & set(_THEORY) else []
+    return "; ".join([*said, *([f"dotted: {dotted}"] if dotted and "dotted" in strokes else [])])
+
+
+def _titled(what: str, series: Sequence[Series]) -> str:
+    return f"{what}, and theory" if "theory" in _said(series) else what
 
 
 def _mean_model(analysis: Analysis) -> Chart:
@@ -132,12 +144,12 @@ def _gradient(analysis: Analysis) -> Chart:
         series += _predicted(analysis, group, GRADIENT, colour)
     return Chart(
         key="gradient",
-        title="Gradient of the pooled loss at the mean model, and theory",
+        title=_titled("Gradient of the pooled loss at the mean model", series),
         x_title="round",
         y_title="‖∇f(x̄)‖²",
         series=tuple(series),
         log_y=True,
-        remark="dashed: theory",
+        remark=_said(series),
     )
 
 
@@ -175,7 +187,9 @@ def _cost_of_targets(analysis: Analysis, cost: Cost) -> Chart:
         x_title=f"{metric} reached ({analysis.questions.statistic} of nodes)",
         y_title=axis,
         series=tuple(series),
-        remark="band: fastest and slowest seed; the line ends where some seed got no further",
+        remark="band: fastest and slowest seed; the line ends where some seed got no further"
+        if any(each.low is not None for each in series)
+        else "",
     )
 
 
@@ -187,10 +201,10 @@ def _nodes(analysis: Analysis) -> Chart:
             continue
         share = np.linspace(0, 1, min(200, max(len(own) for own in values)))
         ranked = np.stack([np.quantile(own, share) for own in values])
-        jain = np.mean([m.fairness.jain for m in group.runs if m.fairness])
+        jain = group.fairness("jain")
         series.append(
             Series(
-                name=f"{group.label} (Jain {jain:.4f})",
+                name=f"{group.label} (Jain {jain:.4f})" if np.isfinite(jain) else group.label,
                 colour=colour,
                 x=100 * share,
                 y=ranked.mean(axis=0),

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from sims.analysis.comparison.analysis import Analysis
 from sims.analysis.comparison.findings import findings
-from sims.analysis.comparison.measured_group import MeasuredGroup
 from sims.analysis.comparison.measuring import Measured
 from sims.analysis.comparison.statistics import Interval
 from sims.analysis.errors import NotWritable
@@ -208,11 +207,11 @@ def terminal_table(analysis: Analysis) -> Table:
         ("gini", "  Gini"),
         ("jain", "  Jain"),
     ):
-        table.add_row(label, *(_mean_fairness(group, name) for group in analysis.groups))
+        table.add_row(label, *(_share(group.fairness(name)) for group in analysis.groups))
     distances = [group.interval("consensus_distance", analysis.questions).mean for group in analysis.groups]
     table.add_row("consensus distance", *(_number(value) for value in distances))
-    rates = [_mean_rate(group) for group in analysis.groups]
-    table.add_row("effective learning rate", *(_number(rate) for rate in rates), end_section=True)
+    rates = [_number(group.effective_rate) for group in analysis.groups]
+    table.add_row("effective learning rate", *rates, end_section=True)
     if target is not None:
         table.add_row(
             f"to {metric} {target:g} ({analysis.questions.statistic})", *[""] * len(analysis.groups)
@@ -223,14 +222,8 @@ def terminal_table(analysis: Analysis) -> Table:
     return table
 
 
-def _mean_rate(group: MeasuredGroup) -> float:
-    rates = [measured.effective.relative for measured in group.runs if measured.effective is not None]
-    return sum(rates) / len(rates) if rates else math.nan
-
-
-def _mean_fairness(group: MeasuredGroup, name: str) -> str:
-    values = [getattr(measured.fairness, name) for measured in group.runs if measured.fairness is not None]
-    return f"{sum(values) / len(values):.4f}" if values else "–"
+def _share(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "–"
 
 
 def _mean_cost(values: NDArray[np.float64], unit: float) -> str:

@@ -18,7 +18,7 @@ from sims.analysis.output.charts import charts_of
 from sims.analysis.output.figures import draw_chart, write_figures
 from sims.analysis.output.outputs import Outputs, write_outputs
 from sims.analysis.output.report.page import report_page
-from sims.analysis.output.tables import curves_table, runs_table, summary, theory_table
+from sims.analysis.output.tables import curves_table, runs_table, summary, terminal_table, theory_table
 from tests.sims.analysis.made import made, simulated
 from topology.drawing import save
 
@@ -283,3 +283,93 @@ def test_a_browser_draws_every_visible_plot(page_text, page, tmp_path):
     visible = [attributes for attributes in plots if "hidden" not in attributes]
     assert int(re.search(r'data-drawn="(\d+)"', done.stdout).group(1)) == len(visible)
     assert done.stdout.count('class="main-svg"') >= len(visible)
+
+
+def captions(text):
+    return re.findall(r'<h3>([^<]*)</h3>(?:<p class="caption">([^<]*)</p>)?', text)
+
+
+def heads(text):
+    return re.findall(r"<th[^>]*>([^<]*)</th>", text)
+
+
+def test_captions_speak_only_of_lines_that_are_there():
+    runs = [made([0.2, 0.5, 0.6, 0.7], label=label, seed=0) for label in ("a", "b")]
+    text = report_page(analyse(runs, Questions(pooled="none", theory=False)))
+    said = dict(captions(text))
+    assert "dotted" not in text.partition("<script")[0]
+    assert "theory" not in said["Accuracy over rounds"]
+    assert "band" not in said["Rounds to accuracy"]  # one seed each
+    runs = [made([0.2, 0.5, 0.6, 0.7], seed=seed, consensus_distance=[4, 2, 1, 0.5]) for seed in (0, 1)]
+    said = dict(captions(report_page(analyse(runs, Questions(pooled="0.9", theory=False)))))
+    assert "dotted: pooled training" in said["Accuracy over rounds"]
+    assert "theory" not in said["Consensus distance"]
+    assert "fastest and slowest seed" in said["Rounds to accuracy"]
+
+
+def test_a_chart_of_theory_says_so(analysis):
+    (chart,) = [each for each in charts_of(analysis) if each.key == "consensus-distance"]
+    assert "theory" in chart.title
+    assert "dashed: theory" in chart.caption
+
+
+def test_a_network_has_one_picture_with_a_tab_for_each_group(analysis, page_text):
+    pictures = re.findall(r"<h3>(Who talks to whom[^<]*)</h3>", page_text)
+    networks = {group.runs[0].network.name for group in analysis.groups}
+    assert len(pictures) == len(networks) == 1
+    tabs = re.findall(r'data-plot="plot-network-(\d)" aria-selected="(\w+)"', page_text)
+    assert tabs == [("0", "true"), ("1", "false"), ("2", "false")]
+    shown = re.findall(
+        r'<div class="plot" id="plot-network-(\d)" data-figure="network-\d"( hidden)?>', page_text
+    )
+    assert shown == [("0", ""), ("1", " hidden"), ("2", " hidden")]
+
+
+def test_columns_in_which_nothing_is_are_left_out():
+    text = report_page(analyse([made([0.2, 0.5, 0.6])], Questions(pooled="none", theory=False)))
+    assert "worst node" in heads(text)
+    assert "Gini" in heads(text)
+    for name in ("worst behind pooled", "of the mean model", "effective learning rate"):
+        assert name not in heads(text)
+
+
+def test_where_all_nodes_have_nothing_their_fairness_is_a_dash(capsys):
+    from rich.console import Console
+
+    run = made([0.0, 0.0, 0.0], nodes=3)
+    zeros = [pl.lit(0.0).alias(name) for name in run.curves.columns if name.startswith("accuracy")]
+    from dataclasses import replace
+
+    run = replace(
+        run, curves=run.curves.with_columns(zeros), nodes=run.nodes.with_columns(accuracy=pl.lit(0.0))
+    )
+    found = analyse([run], Questions(pooled="none", theory=False))
+    assert np.isnan(found.groups[0].fairness("gini"))
+    Console(width=120).print(terminal_table(found))
+    assert "nan" not in capsys.readouterr().out
+    text = report_page(found)
+    assert "nan" not in text.partition("<script")[0].lower()
+    assert "Gini" not in heads(text)
+    assert all("nan" not in series.name for chart in charts_of(found) for series in chart.series)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 1920, 390])
+def test_the_page_fits_its_window(analysis, width, tmp_path):
+    browsing = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no browser here: apt-get install chromium")
+    write_outputs(analysis, Outputs(report=tmp_path / "page.html"))
+    with browsing.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_selector("html[data-drawn]")
+        sizes = page.evaluate(
+            "() => [document.documentElement, ...document.querySelectorAll('.card')]"
+            ".map(e => [e.innerText.slice(0, 60), e.scrollWidth, e.clientWidth])"
+        )
+        browser.close()
+    tables = [] if width >= 1280 else ["runs"]  # a narrow window scrolls them
+    assert not [each for each in sizes if each[1] > each[2] and not each[0].startswith(tuple(tables))]

@@ -18,6 +18,7 @@ from sims.analysis.output.charts import charts_of
 from sims.analysis.output.report.participants import participants_section
 from sims.analysis.output.report.plots import plot_chart, plot_disagreement, plot_layers, plot_network
 from sims.analysis.output.report.sections import scenario_section, summary_section, theory_section
+from sims.analysis.runs.network import Network, edges_of
 
 __all__ = ["report_page", "write_report"]
 
@@ -147,25 +148,48 @@ def _buttons(choices: Sequence[tuple[str, str]], *, traces: bool = False) -> str
 
 
 def _networks(analysis: Analysis, figures: dict[str, go.Figure]) -> str:
-    cards = []
+    cards = _pictures(analysis, figures)
     for index, group in enumerate(analysis.groups):
         first = group.runs[0]
-        seed = f"seed {first.run.seed}" if len(group.runs) > 1 else ""
-        if first.network is not None and first.network.n <= _DRAWN_NODES:
-            key = f"network-{index}"
-            figures[key] = plot_network(first.network, first)
-            cards.append(
-                _card(f"Who talks to whom: {group.label}", f"{first.network.name} {seed}", _plot(key))
-            )
+        seed = f", seed {first.run.seed}" if len(group.runs) > 1 else ""
         if first.distances is not None and len(first.distances) > 1:
             key = f"disagreement-{index}"
             figures[key] = plot_disagreement(first)
-            caption = f"distance of every two models at the end {seed}"
+            caption = f"distance of every two models at the end{seed}"
             orders = _buttons(
                 [(f"plot-{key}", name) for name in ("in order", "in spectral order")], traces=True
             )
             cards.append(_card(f"Disagreement: {group.label}", caption, orders + _plot(key)))
     return f'<div class="grid">{"".join(cards)}</div>' if cards else ""
+
+
+def _pictures(analysis: Analysis, figures: dict[str, go.Figure]) -> list[str]:
+    """A picture for each network that there is, coloured by the results of each group on it in turn."""
+    found: dict[tuple[str, bytes], list[int]] = {}
+    for index, group in enumerate(analysis.groups):
+        network = group.runs[0].network
+        if network is not None and network.n <= _DRAWN_NODES:
+            found.setdefault(_identity(network), []).append(index)
+    cards = []
+    for (name, _), indices in found.items():
+        first = analysis.groups[indices[0]].runs[0]
+        for index in indices:
+            run = analysis.groups[index].runs[0]
+            assert run.network is not None  # noqa: S101 - it is among those found
+            figures[f"network-{index}"] = plot_network(run.network, run)
+        labels = [(f"plot-network-{index}", analysis.groups[index].label) for index in indices]
+        tabs = _buttons(labels) if len(indices) > 1 else ""
+        plots = "".join(_plot(f"network-{index}", hidden=number > 0) for number, index in enumerate(indices))
+        whose = "" if len(found) == 1 else f": {', '.join(label for _, label in labels)}"
+        several = any(len(analysis.groups[index].runs) > 1 for index in indices)
+        seed = f", seed {first.run.seed}" if several else ""
+        cards.append(_card(f"Who talks to whom{whose}", f"{name}{seed}", tabs + plots))
+    return cards
+
+
+def _identity(network: Network) -> tuple[str, bytes]:
+    """The same for networks that look the same."""
+    return network.name, f"{network.n}".encode() + edges_of(network).tobytes()
 
 
 def _notes(analysis: Analysis) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from sims.analysis.comparison.analysis import Analysis
@@ -20,47 +21,69 @@ _MEASURES = (
     ("gap", "worst behind pooled"),
     ("consensus_distance", "consensus distance"),
 )
+_SPREAD = ("deviation over nodes", "Gini", "Jain", "worst 10 %", "effective learning rate")
+_NOTHING = "–"
 
 
 def summary_section(analysis: Analysis) -> str:
     """The groups side by side."""
     heads = [name.format(metric=analysis.metric) for _, name in _MEASURES]
-    fairness = ["standard deviation", "Gini", "Jain", "worst 10 %", "effective learning rate"]
     costs = ["rounds to target", "seconds", "MB"] if analysis.target is not None else []
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("runs", "seeds", *heads, *fairness, *costs))
-    rows = "".join(_group_row(analysis, group, index) for index, group in enumerate(analysis.groups))
-    return f'<div class="card scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    reached = [[*_measures(analysis, group), *_costs(group)] for group in analysis.groups]
+    spread = [_spread(group) for group in analysis.groups]
+    seeds = [", ".join(map(str, group.seeds)) for group in analysis.groups]
+    return _table(
+        analysis, ["seeds", *heads, *costs], [[own, *rest] for own, rest in zip(seeds, reached, strict=True)]
+    ) + _table(analysis, _SPREAD, spread)
 
 
-def _group_row(analysis: Analysis, group: MeasuredGroup, index: int) -> str:
-    questions = analysis.questions
-    key = f'<span class="key" style="background:{PALETTE[index % len(PALETTE)]}"></span>'
-    cells = [f"<td>{key}{escape(group.label)}</td>", f"<td>{', '.join(map(str, group.seeds))}</td>"]
-    cells += [f"<td>{_interval(group.interval(name, questions))}</td>" for name, _ in _MEASURES]
-    for name in ("standard_deviation", "gini", "jain", "worst_tenth"):
-        spread = [getattr(m.fairness, name) for m in group.runs if m.fairness is not None]
-        cells.append(f"<td>{_number(sum(spread) / len(spread)) if spread else '–'}</td>")
-    rates = [m.effective.relative for m in group.runs if m.effective is not None]
-    cells.append(f"<td>{_number(sum(rates) / len(rates)) if rates else '–'}</td>")
+def _table(analysis: Analysis, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A row a group, without columns in which nothing is."""
+    shown = [column for column in range(len(heads)) if any(row[column] != _NOTHING for row in cells)]
+    if not shown:
+        return ""
+    head = "".join(f"<th>{escape(heads[column])}</th>" for column in shown)
+    rows = "".join(
+        f"<tr><td>{_key(index)}{escape(group.label)}</td>"
+        f"{''.join(f'<td>{row[column]}</td>' for column in shown)}</tr>"
+        for index, (group, row) in enumerate(zip(analysis.groups, cells, strict=True))
+    )
+    return f'<div class="card scroll"><table class="groups"><tr><th>runs</th>{head}</tr>{rows}</table></div>'
+
+
+def _key(index: int) -> str:
+    return f'<span class="key" style="background:{PALETTE[index % len(PALETTE)]}"></span>'
+
+
+def _measures(analysis: Analysis, group: MeasuredGroup) -> list[str]:
+    return [_interval(group.interval(name, analysis.questions)) for name, _ in _MEASURES]
+
+
+def _costs(group: MeasuredGroup) -> list[str]:
+    cells = []
     for cost, values in group.costs.items():
         if cost == "messages":
             continue
         known = [float(value) for value in values if not math.isnan(value)]
         mean = sum(known) / len(known) / (1e6 if cost == "bytes" else 1) if known else math.nan
         share = "" if len(known) == len(values) else f"<small>{len(known)} of {len(values)} runs</small>"
-        cells.append(f"<td>{_number(mean) if known else 'not reached'}{share}</td>")
-    return f"<tr>{''.join(cells)}</tr>"
+        cells.append(f"{_number(mean) if known else 'not reached'}{share}")
+    return cells
+
+
+def _spread(group: MeasuredGroup) -> list[str]:
+    spread = [group.fairness(name) for name in ("standard_deviation", "gini", "jain", "worst_tenth")]
+    return [_number(value) for value in (*spread, group.effective_rate)]
 
 
 def theory_section(analysis: Analysis) -> str:
     """Theory and measurement side by side, for the first run of each group."""
     rows = []
     for index, group in enumerate(analysis.groups):
-        key = f'<span class="key" style="background:{PALETTE[index % len(PALETTE)]}"></span>'
         for figure in group.runs[0].theory.figures:
             measured = "–" if figure.measured is None else _number(figure.measured)
             rows.append(
-                f"<tr><td>{key}{escape(group.label)}</td>"
+                f"<tr><td>{_key(index)}{escape(group.label)}</td>"
                 f'<td class="text">{escape(figure.name)}<small>{escape(figure.source)}</small></td>'
                 f"<td>{measured}</td><td>{_number(figure.predicted)}</td>"
                 f'<td><span class="kind {figure.kind}">{figure.kind}</span></td></tr>'
