@@ -174,7 +174,7 @@ def _returned(outcome: Outcome, directory: Path | None) -> Returned:
     if directory is not None and directory.exists():
         for file in directory.iterdir():
             is_over = outcome.state == "finished" and file.name == _checkpoint_name()
-            if not is_over and not file.name.startswith("."):
+            if file.is_file() and not is_over and not file.name.startswith("."):
                 files[file.name] = np.fromfile(file, dtype=np.uint8)
         shutil.rmtree(directory)
     return Returned(

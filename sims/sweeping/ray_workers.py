@@ -16,7 +16,7 @@ import numpy as np
 from gossipfl.recent import RecentMap
 from gossipfl.tasks import find_task
 from sims.cluster.ray_cluster import connected
-from sims.errors import NotSimulable
+from sims.errors import ClusterUnreachable, NotSimulable
 from sims.running.checkpoint import CHECKPOINT
 from sims.running.interrupts import interrupts_noted
 from sims.running.records import RunDirectory
@@ -124,6 +124,12 @@ class RayWorkers:
                         self._hear(reference, board, done, again=not asked)
                     self._look_up(board, stop=asked)
                     on_wait(sum(self._shares.get(it.given.job.run, 0.0) for it in self._under_way.values()))
+            except ConnectionError as error:
+                raise ClusterUnreachable(
+                    "the connection to the Ray cluster was lost",
+                    got=error,
+                    remedy="Go on with --resume, here or there: what has come back is kept.",
+                ) from error
             finally:
                 self._end(board)
 
@@ -255,25 +261,23 @@ class RayWorkers:
                 self._ray.cancel(reference)
 
     def _end(self, board: Any) -> None:
-        for reference in self._under_way:
-            with suppress(self._ray.exceptions.RayError):
+        with suppress(self._ray.exceptions.RayError, ConnectionError):
+            for reference in self._under_way:
                 self._ray.cancel(reference, force=True)
-        self._under_way.clear()
-        with suppress(self._ray.exceptions.RayError):
+            self._under_way.clear()
             self._ray.kill(board)
-        self._clear_machines()
+            self._clear_machines()
 
     def _clear_machines(self) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         remove = self._ray.remote(clear)
-        with suppress(self._ray.exceptions.RayError, TimeoutError):
-            cleared = []
-            for node in self._ray.nodes():
-                if node["Alive"]:
-                    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    cleared.append(remove.options(num_cpus=0, scheduling_strategy=there).remote(self._sweep))
-            self._ray.wait(cleared, num_returns=len(cleared), timeout=_CLEAR_SECONDS)
+        cleared = []
+        for node in self._ray.nodes():
+            if node["Alive"]:
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                cleared.append(remove.options(num_cpus=0, scheduling_strategy=there).remote(self._sweep))
+        self._ray.wait(cleared, num_returns=len(cleared), timeout=_CLEAR_SECONDS)
 
 
 def _epitaph(error: Exception, tries: int) -> str:

@@ -19,7 +19,7 @@ from sims.running.records import Records, RunDirectory
 from sims.sweeping import checking
 from sims.sweeping.jobs import run_id
 from sims.sweeping.points import points_of, scenario_at
-from sims.sweeping.settings import load_sweep, parse_sweep
+from sims.sweeping.settings import parse_sweep
 from tests.sims.sweeping.folders import scenario_folder
 from tests.sims.sweeping.sweeps import SCENARIO, sweep_of
 
@@ -52,13 +52,11 @@ def interrupt_and_mark(scenario, place):
 
 def test_points_on_a_cluster_equal_local_ones_and_go_on_from_them(ray_cluster, tmp_path):
     folder = scenario_folder(tmp_path / "own", module="task_on_a_cluster")
-    (folder / "sweep.toml").write_text(
-        'scenario = "scenario.toml"\nseeds = [1, 2, 3]\n[[variant]]\nlabel = "sound"\n[[variant]]\n'
-        'label = "raises"\ntask.options.fault = "raises"\n'
+    sweep, out = (
+        parse_sweep({"scenario": str(folder / "scenario.toml"), "seeds": [1, 2, 3]}),
+        tmp_path / "out",
     )
-    sweep, out = load_sweep(folder / "sweep.toml"), tmp_path / "out"
-    sound, _ = points_of(sweep)
-    scenarios = [scenario_at(sweep, sound, seed=seed) for seed in sweep.seeds]
+    scenarios = [scenario_at(sweep, points_of(sweep)[0], seed=seed) for seed in sweep.seeds]
     places = [out / "runs" / run_id(scenario) for scenario in scenarios]
     alone = [
         sims.run(scenario, out=place if seed == 1 else None, compile_when="never")  # one has been done before
@@ -66,18 +64,11 @@ def test_points_on_a_cluster_equal_local_ones_and_go_on_from_them(ray_cluster, t
     ]
     interrupt_and_mark(scenarios[1], places[1])
 
-    kept = set()
-
-    def lose_the_folder(progress):
-        if progress.phase == "running":  # by then all that tasks need has been sent
-            shutil.rmtree(folder, ignore_errors=True)
-            kept.add(progress.kept)
-
-    result = sims.sweep(sweep, out=out, on="ray", resume=True, on_progress=lose_the_folder)
+    seen = []
+    result = sims.sweep(sweep, out=out, jobs=1, on="ray", resume=True, on_progress=seen.append)
     assert result.finished
-    states = result.runs.group_by("variant").agg(pl.col("state")).sort("variant")
-    assert states["state"].to_list() == [["failed"] * 3, ["finished"] * 3]
-    assert all("the disk is on fire" in error for error in result.runs["error"].drop_nulls())
+    assert result.runs["state"].to_list() == ["finished"] * 3
+    assert (seen[-1].kept, seen[-1].done) == (1, 3)
     for place, scenario, expected in zip(places, scenarios, alone, strict=True):
         assert result_of(place) == expected.summary["result"]["sha256"]
         assert sims.scenario.to_toml(scenario) == (place / "scenario.toml").read_text()
@@ -86,7 +77,6 @@ def test_points_on_a_cluster_equal_local_ones_and_go_on_from_them(ray_cluster, t
     assert_frame_equal(anew, alone[2].evaluations)
     assert went_on["seconds"][0] == MARK
     assert_frame_equal(went_on.drop("seconds"), alone[1].evaluations.drop("seconds"))
-    assert kept == {1}
     assert not list(Path(tempfile.gettempdir()).glob(f"gossipfl-*/{places[2].name}"))
 
 
@@ -129,13 +119,22 @@ def process_of_a_run(runs):
 @pytest.mark.slow
 def test_a_run_that_kills_its_process_each_time_fails_alone(ray_cluster, tmp_path):
     folder = scenario_folder(tmp_path / "own", module="task_that_dies")
-    grid = {"task.options": [{"label": "dies", "fault": "dies"}, {"label": "sound", "fault": "none"}]}
-    table = {"scenario": str(folder / "scenario.toml"), "seeds": [1], "grid": grid}
-    result = sims.sweep(table, on="ray")
-    states = dict(result.runs.select("task.options", "state").iter_rows())
-    assert states == {"dies": "failed", "sound": "finished"}
-    (error,) = result.runs["error"].drop_nulls()
-    assert error == "its process ended unexpectedly, 3 times"
+    options = [{"label": fault, "fault": fault} for fault in ("dies", "raises", "none")]
+    table = {"scenario": str(folder / "scenario.toml"), "seeds": [1], "grid": {"task.options": options}}
+
+    def lose_the_folder(progress):
+        if progress.phase == "running":  # by then all that tasks need has been sent
+            shutil.rmtree(folder, ignore_errors=True)
+
+    result = sims.sweep(table, on="ray", on_progress=lose_the_folder)
+    found = {
+        fault: (state, error)
+        for fault, state, error in result.runs.select("task.options", "state", "error").iter_rows()
+    }
+    assert found["dies"] == ("failed", "its process ended unexpectedly, 3 times")
+    assert found["raises"][0] == "failed"
+    assert "the disk is on fire" in found["raises"][1]
+    assert found["none"] == ("finished", None)
 
 
 @pytest.mark.slow

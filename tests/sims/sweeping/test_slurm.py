@@ -36,6 +36,25 @@ def options_in(script):
     return dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", head, re.MULTILINE))
 
 
+def what_it_runs(script, *, index):
+    """Arguments of Python that an index of the array comes to."""
+    echo = script.parent / "echo"
+    echo.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    echo.chmod(0o755)
+    text = script.read_text().replace(f"exec {sys.executable}", f"exec {echo}")
+    said = subprocess.run(
+        ["bash"],
+        input=text,
+        env=os.environ | {"SLURM_ARRAY_TASK_ID": str(index)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    arguments = said.stdout.split("\0")[:-1]
+    assert arguments[:3] == ["-m", "gossipfl", "sim"]
+    return arguments
+
+
 def results_in(out):
     """Digest of each run's models."""
     return {
@@ -68,11 +87,8 @@ def test_the_script_does_each_part_and_resuming_gathers_them(tmp_path):
     }
     assert (out / "parts").is_dir()  # where Slurm writes logs
     subprocess.run(["bash", "-n", script], check=True)
-    # A part in a process of its own, as Slurm starts it; the other one here.
-    done = subprocess.run(
-        [script], env=os.environ | {"SLURM_ARRAY_TASK_ID": "2"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, what_it_runs(script, index=2)[3:])
+    assert done.exit_code == 0, done.output
     assert "part 2: point 1" in done.stdout
     assert "1 runs, 0 failed" in done.stdout
     first = do_part(out, 1)
@@ -275,11 +291,11 @@ def test_a_part_whose_time_ends_goes_on_from_its_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_task_that_is_preempted_leaves_a_checkpoint_and_is_submitted_again(tmp_path, monkeypatch):
-    submitit = pytest.importorskip("submitit")
+def test_a_task_that_is_preempted_leaves_a_checkpoint_and_is_submitted_again(tmp_path):
+    submitit, psutil = pytest.importorskip("submitit"), pytest.importorskip("psutil")
     executor = submitit.AutoExecutor(folder=tmp_path / "logs", cluster="local")
     executor.update_parameters(timeout_min=10)
-    scenario = sims.sweeping.parse_sweep({"scenario": WATCHED, "seeds": [1]})
+    scenario = sims.sweeping.parse_sweep({"scenario": {**WATCHED, "stop": {"rounds": 4000}}, "seeds": [1]})
     from sims.scenario import to_toml
     from sims.sweeping.points import points_of, scenario_at
 
@@ -295,7 +311,8 @@ def test_a_task_that_is_preempted_leaves_a_checkpoint_and_is_submitted_again(tmp
     }
     job = executor.submit(ArrayTask(scenario=to_toml(own), directory=place, **given))
     until((place / "evaluations.parquet").exists)
-    job._interrupt()  # the signal that Slurm sends
+    (process,) = psutil.Process(job._process.pid).children()
+    process.send_signal(signal.SIGUSR2)  # as Slurm does before the time ends
     until((place / "checkpoint.safetensors").exists)
     ended = job.result()
     assert ended.state == "finished"
