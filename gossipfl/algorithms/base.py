@@ -270,6 +270,25 @@ class RoundAlgorithm(Algorithm, ABC):
         del shared_size, links
         return nodes
 
+    def participants(self, numbers: Tensor, *, seed: int, number: int) -> Tensor | None:
+        """Which of all nodes take part in a round; None if all do.
+
+        Parameters
+        ----------
+        numbers : Tensor
+            Of all nodes, int64 ``[n]``.
+        seed : int
+        number : int
+            Of the round.
+
+        Returns
+        -------
+        Tensor or None
+            Bool ``[n]``.
+        """
+        del numbers, seed, number
+        return None
+
     @abstractmethod
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sims.clock.attendance import Attending
+
 __all__ = ["MissingRows", "RoundTimes"]
 
 
@@ -38,12 +40,12 @@ class RoundTimes:
     ----------
     ends : ndarray
         When each node is done with it, in seconds since the start, ``[n]``.
-    away : ndarray
-        Which nodes sit it out, bool ``[n]``.
+    attending : Attending
+        Who is there.
     missing : tuple of MissingRows
         For each of its exchanges.
     """
 
     ends: NDArray[np.float64]
-    away: NDArray[np.bool_]
+    attending: Attending
     missing: tuple[MissingRows, ...]

@@ -29,7 +29,6 @@ from gossipfl.rounds.message_shapes import nobody_around
 from gossipfl.rows import Layout
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
-from sims.errors import NotSimulable
 
 __all__ = ["ExchangeProfile", "Rehearsal", "RoundProfile"]
 
@@ -106,11 +105,6 @@ class Rehearsal:
     optimiser_state_size : int
     links : Links, optional
         Of one node, if messages differ from link to link.
-
-    Raises
-    ------
-    NotSimulable
-        From `next`, if a server draws who takes part.
     """
 
     def __init__(
@@ -140,11 +134,6 @@ class Rehearsal:
             _, moved, _, _ = self._rehearsed(0.01)
         self._nodes, self.round = after, self.round + 1
         found, before = [], 0
-        if any(isinstance(each, Exchange) and each.senders is not None for each, _ in exchanges):
-            raise NotSimulable(
-                "who takes part in a round is drawn, and how long that takes is not simulated",
-                remedy="Leave links, delays, deadline and step_seconds out, or choose another algorithm.",
-            )
         for place, (exchange, done) in enumerate(exchanges):
             alike = sent[place].shape == moved[place].shape and torch.equal(sent[place], moved[place])
             found.append(

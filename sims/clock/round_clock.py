@@ -8,85 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gossipfl.wire import OFFERED_BYTES
+from sims.clock.circumstances import Circumstances
 from sims.clock.outcome import MissingRows, RoundTimes
 from sims.clock.pairs import Pairs, pairs_of
 from sims.clock.profile import ExchangeProfile, RoundProfile
 from sims.clock.transfers import Transfers
-from sims.compiler.timeline.links import Links
+from sims.clock.under_way import NodeUnderWay, Place, RoundUnderWay
 from sims.world.networks import RoundNetwork
 
-__all__ = ["Circumstances", "RoundClock"]
+__all__ = ["RoundClock"]
 
 _AHEAD = 64  # rounds that a node without neighbours may be ahead of the slowest
-Place = tuple[int, int]
-"""A round, and one of its exchanges."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """What takes time in a network, and what goes wrong in it.
-
-    Parameters
-    ----------
-    links : Links
-    step_seconds : ndarray
-        Of a step of training at each node, ``[n]``.
-    travel : callable
-        Seconds from a sender to a receiver, the transfer left out, by the number of the message.
-    to_server : ndarray
-        The same between each node and a server, ``[n]``.
-    is_lost : callable
-        Whether the message of a sender with this number is lost.
-    away : callable
-        Which nodes sit out a round, bool ``[n]``.
-    deadline : float
-        Seconds that an exchange waits; may be infinite.
-    """
-
-    links: Links
-    step_seconds: NDArray[np.float64]
-    travel: Callable[[int, int, int], float]
-    to_server: NDArray[np.float64]
-    is_lost: Callable[[int, int], bool]
-    away: Callable[[int], NDArray[np.bool_]]
-    deadline: float = math.inf
-
-
-@dataclass(slots=True)
-class _Node:
-    """Where a node is, and what it waits for."""
-
-    place: Place = (0, 0)
-    began: bool = False  # the exchange at this place
-    computed: bool = False
-    exchanged: bool = False
-    waits_for: set[int] = field(default_factory=set)
-    unanswered: set[int] = field(default_factory=set)
-    early: dict[Place, set[int]] = field(default_factory=dict)
-    given_up: dict[Place, set[int]] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class _Round:
-    """A round that not all nodes have ended."""
-
-    profile: RoundProfile
-    pairs: list[Pairs]
-    away: NDArray[np.bool_]
-    ends: NDArray[np.float64]
-    left: int
-    missing: list[list[tuple[int, int]]]
-    resting: list[int] = field(default_factory=list)
-    at_server: dict[int, int] = field(default_factory=dict)
-    first_end: float | None = None
 
 
 class RoundClock:
@@ -112,8 +50,8 @@ class RoundClock:
     ) -> None:
         self._network, self._around, self._profile = network, circumstances, profile
         self._n = network.sequence.n
-        self._nodes = [_Node() for _ in range(self._n)]
-        self._rounds: dict[int, _Round] = {}
+        self._nodes = [NodeUnderWay() for _ in range(self._n)]
+        self._rounds: dict[int, RoundUnderWay] = {}
         self._known = self._done = self._order = 0
         self._held: list[int] = []
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -155,17 +93,17 @@ class RoundClock:
 
     # A node's way through a round
 
-    def _opened(self, number: int) -> _Round:
+    def _opened(self, number: int) -> RoundUnderWay:
         while self._known <= number:
             profile = self._profile()
             pairs: dict[str, Pairs] = {}
             for each in profile.exchanges:
                 if each.over not in pairs:
                     pairs[each.over] = pairs_of(self._network, self._known, each.over)
-            self._rounds[self._known] = _Round(
+            self._rounds[self._known] = RoundUnderWay(
                 profile=profile,
                 pairs=[pairs[each.over] for each in profile.exchanges],
-                away=self._around.away(self._known),
+                attending=self._around.attending(self._known, self._now),
                 ends=np.zeros(self._n),
                 left=self._n,
                 missing=[[] for _ in profile.exchanges],
@@ -178,10 +116,13 @@ class RoundClock:
             self._held.append(node)
             return
         the_round = self._opened(number)
-        self._nodes[node].place = (number, 0)
-        if not the_round.away[node]:
+        self._nodes[node].place, self._nodes[node].since = (number, 0), self._now
+        idle = the_round.attending.idle
+        if not idle[node]:
             self._begin_segment(node)
-        elif the_round.first_end is None and not the_round.away.all():
+        elif idle.all():
+            self._at(self._now + self._around.period, self._end_round, node)
+        elif the_round.first_end is None:
             the_round.resting.append(node)
         else:
             self._end_round(node)
@@ -189,11 +130,13 @@ class RoundClock:
     def _begin_segment(self, node: int) -> None:
         """Compute up to the next exchange, and carry it out meanwhile if it does not depend on that."""
         state = self._nodes[node]
-        state.began = state.computed = state.exchanged = False
+        state.began = state.computed = state.exchanged = state.leaves = False
         profile = self._rounds[state.place[0]].profile
         exchange = self._exchange_at(state.place)
         steps = profile.steps_after if exchange is None else exchange.steps
         seconds = steps * float(self._around.step_seconds[node])
+        if seconds:
+            seconds *= self._around.pace(node, state.place[0])
         if exchange is not None and exchange.overlaps:
             self._begin_exchange(node, exchange)
         if seconds > 0:
@@ -210,7 +153,11 @@ class RoundClock:
         exchange = self._exchange_at(place)
         state.computed = True
         if exchange is None:
-            self._end_round(node)
+            until = state.since + self._around.least(node, place[0])
+            if until > self._now:
+                self._at(until, self._end_round, node)
+            else:
+                self._end_round(node)
         elif not exchange.overlaps:
             self._begin_exchange(node, exchange)
         else:
@@ -234,14 +181,14 @@ class RoundClock:
             the_round.first_end = self._now
             for resting in the_round.resting:
                 self._end_round(resting)
-        if not the_round.left:
+        if not the_round.left and number in self._rounds:  # and those who rested have not finished it
             self._finish(number)
 
     def _finish(self, number: int) -> None:
         the_round = self._rounds.pop(number)
         missing = []
         for pairs, gone in zip(the_round.pairs, the_round.missing, strict=True):
-            absent = the_round.away[pairs.receivers] | the_round.away[pairs.senders]
+            absent = the_round.attending.are_apart(pairs.receivers, pairs.senders)
             receivers = np.array([pair[0] for pair in gone], dtype=np.int64)
             senders = np.array([pair[1] for pair in gone], dtype=np.int64)
             missing.append(
@@ -251,7 +198,9 @@ class RoundClock:
                     unsent=int(absent.sum()),
                 )
             )
-        self._finished[number] = RoundTimes(ends=the_round.ends, away=the_round.away, missing=tuple(missing))
+        self._finished[number] = RoundTimes(
+            ends=the_round.ends, attending=the_round.attending, missing=tuple(missing)
+        )
         self.seconds.append(float(the_round.ends.max()))
         self._done = number + 1
         held, self._held = self._held, []
@@ -269,13 +218,13 @@ class RoundClock:
         if exchange.over == "server":
             self._transfers.begin((place, node, None), sender=node, receiver=None, bits=bits)
             return
-        pairs, away = the_round.pairs[place[1]], the_round.away
-        told = [each for each in pairs.told[node] if not away[each]]
+        pairs, attending = the_round.pairs[place[1]], the_round.attending
+        told = attending.reach(node, pairs.told[node])
         arrived = state.early.pop(place, set())
         gone = state.given_up.pop(place, set()) - arrived
         the_round.missing[place[1]].extend((node, each) for each in sorted(gone))
         arrived |= gone
-        state.waits_for = {each for each in pairs.heard[node] if not away[each] and each not in arrived}
+        state.waits_for = {each for each in attending.reach(node, pairs.heard[node]) if each not in arrived}
         state.unanswered = set(told)
         for each in told:
             number = self._message(place, each)
@@ -295,9 +244,26 @@ class RoundClock:
 
     def _may_leave(self, node: int) -> None:
         state = self._nodes[node]
-        if state.began and not state.exchanged and not state.waits_for and not state.unanswered:
-            state.exchanged = True
-            self._go_on(node)
+        if not state.began or state.leaves or state.waits_for or state.unanswered:
+            return
+        state.leaves, place = True, state.place
+        seconds = self._confirming(node, place) if self._around.confirmations else 0.0
+        if seconds:
+            self._at(self._now + seconds, self._leave, node)
+        else:
+            self._leave(node)
+
+    def _leave(self, node: int) -> None:
+        self._nodes[node].exchanged = True
+        self._go_on(node)
+
+    def _confirming(self, node: int, place: Place) -> float:
+        """Seconds of what follows on the rows of an exchange."""
+        the_round, travel = self._rounds[place[0]], self._around.travel
+        others = the_round.attending.reach(node, the_round.pairs[place[1]].heard[node])
+        number = self._message(place, node)
+        trips = [travel(node, each, number) + travel(each, node, number) for each in others]
+        return self._around.confirmations * max(trips, default=0.0)
 
     def _transferred(self, place: Place, sender: int | None, receiver: int | None) -> None:
         if sender is None or receiver is None:
@@ -341,7 +307,7 @@ class RoundClock:
     def _time_is_up(self, node: int, place: Place) -> None:
         """Go on without the rows that are not there, and end one's own transfers."""
         state = self._nodes[node]
-        if state.place != place or state.exchanged:
+        if state.place != place or state.leaves:
             return
         self.late += len(state.waits_for)
         self._rounds[place[0]].missing[place[1]].extend((node, each) for each in sorted(state.waits_for))
@@ -369,7 +335,7 @@ class RoundClock:
         del node
         the_round = self._rounds[place[0]]
         there = the_round.at_server[place[1]] = the_round.at_server.get(place[1], 0) + 1
-        present = [each for each in range(self._n) if not the_round.away[each]]
+        present = np.flatnonzero(~the_round.attending.idle).tolist()
         if there == len(present):
             bits = 8.0 * the_round.profile.exchanges[place[1]].bytes
             for each in present:

@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 from gossipfl.algorithms import Links as LinkEnds
 from gossipfl.algorithms import RoundAlgorithm
 from gossipfl.outgoing import Pipeline
+from sims.clock.attendance import Attendance
+from sims.clock.circumstances import Circumstances
 from sims.clock.profile import Rehearsal
-from sims.clock.round_clock import Circumstances, RoundClock
+from sims.clock.round_clock import RoundClock
 from sims.compiler.timeline.delays import CONSTANT, LOGNORMAL, MATRIX, UNIFORM, Delays, delays_of
-from sims.compiler.timeline.draws import CYCLE, DELAY, LOSS, lognormal, uniform
+from sims.compiler.timeline.draws import DELAY, JITTER, LOSS, lognormal, uniform
 from sims.compiler.timeline.links import links_of
 from sims.compiler.timeline.speeds import step_seconds
 from sims.compiler.timeline.traces import TICKS_PER_SECOND
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
-from sims.scenario.network import ConstantDelay, CycleChurn, NoChurn
+from sims.scenario.network import ConstantDelay, NoChurn
 from sims.world import World
 from sims.world.networks import RoundNetwork
 
 __all__ = ["clock_of", "failures_of"]
+
+#: Of the deadline of a masked sum, until which rows may arrive; and round trips after them, as in peers.
+_MASKED_SHARE = 0.75
+_CONFIRMATIONS = 2
 
 
 def clock_of(
@@ -62,14 +68,33 @@ def clock_of(
         "network.links": section.links is not None,
         "training.step_seconds": training.step_seconds > 0,
     }
-    if section.deadline is not None and not any(takes_time.values()) and not section.loss:
+    is_masked = scenario.masked_sums is not None
+    is_timed = any(takes_time.values())
+    if section.deadline is not None and not is_timed and not section.loss:
         raise NotSimulable("network.deadline: nothing takes time or is lost, so it would be without effect")
-    if not fails and not any(takes_time.values()):
+    if section.jitter and is_timed and not training.step_seconds:
+        raise NotSimulable(
+            "network.jitter: training takes no time, so it would be without effect",
+            expected="training.step_seconds, which varies by that much, or no links and delays",
+        )
+    if not (fails or is_timed or section.jitter):
         return None
     _refuse_what_cannot_fail(scenario, algorithm, fails)
     data = world.trainer.data
     seed, numbers = scenario.seed, data.numbers.tolist()
     delays = delays_of(section, seed=seed, numbers=numbers)
+
+    everybody = torch.arange(len(numbers))
+
+    def participants(number: int) -> NDArray[np.bool_] | None:
+        drawn = algorithm.participants(everybody, seed=seed, number=number)
+        return None if drawn is None else drawn.numpy()
+
+    def pace(node: int, number: int) -> float:
+        if not section.jitter:
+            return 1.0
+        return 1 + section.jitter * (2 * float(uniform(seed, JITTER, node, number)) - 1)
+
     rehearsal = Rehearsal(
         algorithm,
         layout=world.layout,
@@ -88,8 +113,14 @@ def clock_of(
         is_lost=lambda sender, number: (
             section.loss > 0 and bool(uniform(seed, LOSS, sender, number) < section.loss)
         ),
-        away=_away(scenario),
-        deadline=math.inf if section.deadline is None else section.deadline,
+        attending=Attendance(scenario, numbers, participants).at,
+        deadline=math.inf
+        if section.deadline is None
+        else section.deadline * (_MASKED_SHARE if is_masked else 1),
+        confirmations=_CONFIRMATIONS if is_masked else 0,
+        period=section.period,
+        least=(lambda node, number: 0.0) if is_timed else (lambda n, r: section.period * pace(n, r)),
+        pace=pace,
     )
     return RoundClock(network, around, rehearsal.next)
 
@@ -99,7 +130,7 @@ def failures_of(scenario: Scenario) -> list[str]:
     present = {
         "network.loss": scenario.network.loss > 0,
         "network.deadline": scenario.network.deadline is not None,
-        "churn": not isinstance(scenario.churn.process, NoChurn),
+        "churn": not isinstance(scenario.churn.process, NoChurn) or bool(scenario.churn.events),
     }
     return [name for name, there in present.items() if there]
 
@@ -115,12 +146,12 @@ def _refuse_what_cannot_fail(scenario: Scenario, algorithm: RoundAlgorithm, fail
             expected="network.deadline, in seconds",
         )
     reason = None
-    if needs.links or needs.cliques or needs.server:
+    if needs.links:
         reason = f"{name} needs the rows of all, and what peers do without them is not simulated"
-    elif algorithm.simulator_only is not None:
+    elif algorithm.simulator_only is not None and not needs.server:
         reason = f"{name}: {algorithm.simulator_only}"
-    elif scenario.attack is not None or scenario.masked_sums is not None:
-        reason = "with [attack] or [masked_sums] all rows of a round arrive"
+    elif needs.server and fails != ["churn"]:
+        reason = f"{name}: a server waits for all who are there, and hears them"
     if reason is not None:
         raise NotSimulable(f"{', '.join(fails)}: {reason}", remedy="Leave them out, or choose d_psgd.")
 
@@ -149,16 +180,6 @@ def _to_server(delays: Delays, n: int) -> NDArray[np.float64]:
     if delays.kind == LOGNORMAL:
         mean = delays.first * math.exp(delays.second**2 / 2)
     return np.full(n, mean / TICKS_PER_SECOND)
-
-
-def _away(scenario: Scenario) -> Callable[[int], NDArray[np.bool_]]:
-    n, process, seed = scenario.population.nodes, scenario.churn.process, scenario.seed
-    nobody = np.zeros(n, dtype=np.bool_)
-    if not isinstance(process, CycleChurn):
-        return lambda number: nobody
-    return lambda number: np.array(
-        [uniform(seed, CYCLE, node, number) < process.offline for node in range(n)], dtype=np.bool_
-    )
 
 
 def _of_one_node(links: LinkEnds) -> LinkEnds:

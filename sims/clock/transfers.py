@@ -116,8 +116,22 @@ class Transfers:
     def _share(self) -> None:
         if self._stale:
             self._take_in()
-            self._rates = fair_rates(self._through, self._limits, self._capacities)
+            both = self._links.both_ways
+            limits, capacities = self._limits, self._capacities
+            if both < 1:
+                limits, capacities = self._used_both_ways(both)
+            self._rates = fair_rates(self._through, limits, capacities)
             self._stale = False
+
+    def _used_both_ways(self, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Speeds of paths and links, less where rows hold up what acknowledges those of the other direction."""
+        n, groups = len(self._links.up), len(self._links.group_up)
+        used = np.zeros(2 * (n + groups) + 1, dtype=np.bool_)
+        used[self._through] = True  # without a link the last one
+        nodes = used[:n] & used[n : 2 * n]
+        shared = used[2 * n : 2 * n + groups] & used[2 * n + groups : -1]
+        slower = np.where(np.concatenate([nodes, nodes, shared, shared, [False]]), share, 1.0)
+        return self._limits * slower[self._through[:, :2]].min(axis=1), self._capacities * slower[:-1]
 
     def _drop(self, places: list[int]) -> None:
         if not places:

@@ -1,4 +1,4 @@
-"""Presence of nodes in the reference executor: sessions, planned events, and sides of a split."""
+"""Presence of nodes, one event at a time: sessions, planned events, and sides of a split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sims.compiler.timeline import conditions, laws
-from sims.compiler.timeline.conditions import Conditions
+from sims.compiler.timeline.conditions import Churn, Conditions
 from sims.compiler.timeline.draws import PLAN, below, uniform
 
 __all__ = ["Presence"]
@@ -18,14 +18,14 @@ class Presence:
 
     Parameters
     ----------
-    given : Conditions
+    given : Churn or Conditions
     at : callable
         Schedules a function with its arguments, at a time in ticks.
     now : callable
         The time in ticks.
     """
 
-    def __init__(self, given: Conditions, *, at: Callable[..., None], now: Callable[[], int]) -> None:
+    def __init__(self, given: Churn | Conditions, *, at: Callable[..., None], now: Callable[[], int]) -> None:
         self.conditions, self.at, self.now = given, at, now
         self.away = np.zeros(given.n, dtype=np.uint8)
         self.island, self.sessions = [0] * given.n, [0] * given.n

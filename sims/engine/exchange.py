@@ -120,6 +120,7 @@ class Exchanges:
         self._cliques = None if cliques is None else torch.from_numpy(cliques.astype(np.int64)).to(device)
         self._round = self._exchange = 0
         self._missing: Sequence[MissingRows] = ()
+        self._away: Ints | None = None
         self._complete = complete
         self._matrix: csr_array | None = None
         self._near: Surroundings | None = None
@@ -130,7 +131,9 @@ class Exchanges:
         self._lists: Sparse | None = None
         self._cliquemates_matrix: csr_array | None = None
 
-    def begin(self, number: int, *, missing: Sequence[MissingRows] = ()) -> None:
+    def begin(
+        self, number: int, *, missing: Sequence[MissingRows] = (), away: NDArray[np.bool_] | None = None
+    ) -> None:
         """Turn to round ``number``, counted from 0.
 
         Parameters
@@ -138,7 +141,10 @@ class Exchanges:
         number : int
         missing : sequence of MissingRows
             For each exchange, the rows that will not arrive; their weight goes to the receiver's own.
+        away : ndarray, optional
+            Nodes that sit the round out, bool ``[N]``: a server does without them.
         """
+        self._away = np.flatnonzero(away) if away is not None and away.any() else None
         self._round, self._exchange, self._missing = number, 0, missing
         if self.hostile is not None:
             self.hostile.begin(number)
@@ -187,14 +193,11 @@ class Exchanges:
     def _among_neighbours(self, exchange: Exchange) -> Mixed:
         missing = self._gone()
         sent = self._sent(exchange, self._numbers, messages=self._messages_of_matrix - self._unsent(missing))
-        if len(missing):
-            near = self._part.around(self._without(missing))
-            without = Mixing(near.matrix, device=self.device, workers=self._workers)
-            return sent.mixed(without(near.reach(sent.decoded)))
-        mixed, lies = self._mixed(sent.decoded), self._lies(sent)
+        without = self._without(missing) if len(missing) else None
+        mixed, lies = self._mixed(sent.decoded, without), self._lies(sent, without)
         if lies is None:
             return sent.mixed(mixed)
-        lists = self._lists_of_neighbours()
+        lists = self._lists_of_neighbours() if without is None else Sparse(without)
         for around in neighbourhoods(lists, sent.decoded, among=lies.victims):
             told = lies.applied(around, _numbers(lists, around), _weighted_sums)
             if told is not around:
@@ -205,7 +208,11 @@ class Exchanges:
     def _in_cliques(self, exchange: Exchange) -> Mixed:
         assert self._cliques is not None  # noqa: S101 - requirements have been checked
         members, own = torch.bincount(self._cliques), self._cliques.index_select(0, self._numbers)
-        sent = self._sent(exchange, self._numbers, messages=int((members[own] - 1).sum()))
+        missing = self._gone()
+        messages = int((members[own] - 1).sum()) - self._unsent(missing)
+        sent = self._sent(exchange, self._numbers, messages=messages)
+        if len(missing):
+            return sent.mixed(self._mixed(sent.decoded, self._without(missing, of=self._together())))
         sums = sent.decoded.new_zeros(len(members), sent.decoded.shape[1])
         near = self._part.around(self._together())
         order = torch.from_numpy(np.argsort(near.numbers)).to(self.device)
@@ -226,7 +233,9 @@ class Exchanges:
             )
         sent = self._sent(exchange, self._numbers, messages=0)
         lists = self._lists_of_neighbours() if exchange.over == "neighbours" else self._cliquemates()
-        mixed = sums.mixed(lists, sent.decoded, place=(self._round, self._exchange))
+        gone = self._gone()
+        missing = {*zip(gone.receivers.tolist(), gone.senders.tolist(), strict=True)}
+        mixed = sums.mixed(lists, sent.decoded, place=(self._round, self._exchange), missing=missing)
         self._count(sums.messages, 0)
         self.bytes += sums.bytes
         return sent.mixed(mixed)
@@ -247,10 +256,18 @@ class Exchanges:
         return self._cliquemates_matrix
 
     def _by_server(self, exchange: Exchange) -> Mixed:
-        senders = len(exchange.rows) if exchange.senders is None else int(exchange.senders.sum())
+        there = torch.ones_like(self._numbers, dtype=torch.bool)
+        if exchange.senders is not None:
+            there = exchange.senders.to(self.device)
+        if self._away is not None:
+            there = there & ~torch.isin(self._numbers, torch.from_numpy(self._away).to(self.device))
+        senders = int(there.sum())
         sent = self._sent(exchange, self._numbers, messages=senders)
         self._count(senders, IN_FULL.payload_bytes(sent.decoded.shape[1]))  # and the answers
-        return sent.mixed(self._means(sent.decoded))
+        if self._away is None:
+            return sent.mixed(self._means(sent.decoded))
+        n = self.sequence.n
+        return sent.mixed(self._means(sent.decoded * there[:, None]) * (n / (n - len(self._away))))
 
     def _over_links(self, exchange: LinkExchange) -> Mixed:
         links, near = self._links_and_others()
@@ -275,9 +292,10 @@ class Exchanges:
                 "on the complete graph a rule looks at the rows of all nodes, and only some of them are here",
                 remedy="Choose another topology, or run it on one machine, without --shards.",
             )
-        near = self._part.around(self._without(missing)) if len(missing) else self._near
+        without = self._without(missing) if len(missing) else None
+        near = self._near if without is None else self._part.around(without)
         lists = Sparse(near.matrix, near.numbers) if near and len(missing) else self._lists_of_neighbours()
-        lies, rows_around = self._lies(sent), near.reach(sent.decoded) if near else sent.decoded
+        lies, rows_around = self._lies(sent, without), near.reach(sent.decoded) if near else sent.decoded
         nodes, combined = [], []
 
         def outcome(around: Neighbourhood) -> Tensor:
@@ -302,12 +320,12 @@ class Exchanges:
     def _unsent(self, missing: MissingRows) -> int:
         return missing.unsent if self._part.leads else 0
 
-    def _without(self, missing: MissingRows) -> csr_array:
-        """The round's matrix without some rows, whose weights go to those who lack them.
+    def _without(self, missing: MissingRows, *, of: csr_array | None = None) -> csr_array:
+        """The round's matrix, or another one, without some rows, whose weights go to those who lack them.
 
         In push-sum they go back to those who sent them: the mass stays where it is.
         """
-        matrix = self.sequence.matrix(self._round).tolil()
+        matrix = (self.sequence.matrix(self._round) if of is None else of).tolil()
         pairs = {*zip(missing.receivers.tolist(), missing.senders.tolist(), strict=True)}
         for receiver, sender in sorted(pairs):
             keeper = sender if self._pushes else receiver
@@ -317,13 +335,16 @@ class Exchanges:
         found.eliminate_zeros()
         return csr_array(found)
 
-    def _lies(self, sent: _Sent) -> Lies | None:
-        """Return what hostile nodes send instead, if there are any."""
+    def _lies(self, sent: _Sent, without: csr_array | None) -> Lies | None:
+        """Return what hostile nodes send instead, if there are any, to those whom their rows reach."""
         if self.hostile is None or not self.hostile.at_work:
             return None
         links = self if self._complete else self._matrix
         return self.hostile.lies(
-            sent.decoded, self._exchange, lambda: self.sequence.matrix(self._round), of=links
+            sent.decoded,
+            self._exchange,
+            lambda: self.sequence.matrix(self._round) if without is None else without,
+            of=links if without is None else without,
         )
 
     def _sent(self, exchange: AnyExchange, numbers: Tensor, *, messages: int) -> _Sent:
@@ -346,7 +367,10 @@ class Exchanges:
         self.messages += messages
         self.bytes += messages * each
 
-    def _mixed(self, sent: Tensor) -> Tensor:
+    def _mixed(self, sent: Tensor, without: csr_array | None = None) -> Tensor:
+        if without is not None:
+            near = self._part.around(without)
+            return Mixing(near.matrix, device=self.device, workers=self._workers)(near.reach(sent))
         if self._complete:
             return self._means(sent)
         assert self._near is not None  # noqa: S101 - a round has begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,7 +48,14 @@ class MaskedSums:
     messages: int = field(default=0, init=False)
     bytes: int = field(default=0, init=False)
 
-    def mixed(self, lists: Sparse | Complete, sent: Tensor, *, place: tuple[int, int]) -> Tensor:
+    def mixed(
+        self,
+        lists: Sparse | Complete,
+        sent: Tensor,
+        *,
+        place: tuple[int, int],
+        missing: Collection[tuple[int, int]] = (),
+    ) -> Tensor:
         """Each node's own row, added to the sum of its neighbours' rows that arrived.
 
         Parameters
@@ -58,6 +66,8 @@ class MaskedSums:
             Rows as others decode them, ``[N, K]``.
         place : tuple of two int
             The round, and the exchange within it.
+        missing : collection of (int, int)
+            Receivers and senders of rows that do not arrive.
 
         Raises
         ------
@@ -69,7 +79,8 @@ class MaskedSums:
         for node in range(len(sent)):
             neighbours, weights, present = (each[0] for each in lists.padded(np.array([node])))
             neighbours, weights = neighbours[present], weights[present]
-            survivors = np.flatnonzero(arrives[node])
+            gone = [(node, each) in missing for each in neighbours.tolist()]
+            survivors = np.flatnonzero(arrives[node] & ~np.array(gone, dtype=np.bool_))
             self._count(len(neighbours), len(survivors), sent.shape[1])
             total = None
             if len(survivors) >= threshold_of(len(neighbours)):

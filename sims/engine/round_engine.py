@@ -18,7 +18,7 @@ from gossipfl.codecs import FLOAT32
 from gossipfl.outgoing import Pipeline
 from gossipfl.secure import FixedPoint
 from gossipfl.training import Nodes
-from sims.clock import RoundTimes, clock_of
+from sims.clock import RoundTimes, clock_of, failures_of
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
@@ -132,6 +132,11 @@ class RoundEngine:
             shared_size=world.layout.shared_size,
             links=ends,
         )
+        if self.algorithm.requirements.server and failures_of(scenario) and self.nodes.auxiliary:
+            raise NotSimulable(
+                f"churn: {section.name} keeps numbers of its server at the nodes, and the absent lack them",
+                remedy="Leave churn out, or choose fedavg.",
+            )
 
     def _masked_sums(self, outgoing: Pipeline) -> MaskedSums | None:
         section = self.world.scenario.masked_sums
@@ -186,7 +191,13 @@ class RoundEngine:
         """Do one round; return the number of its messages."""
         before, nodes = self.exchanges.messages, self.nodes
         times = self._times()
-        self.exchanges.begin(self.round, missing=() if times is None else times.missing)
+        if times is not None and times.attending.idle.all():  # nobody is there
+            self.round += 1
+            return 0
+        if times is None:
+            self.exchanges.begin(self.round)
+        else:
+            self.exchanges.begin(self.round, missing=times.missing, away=times.attending.away)
         context = RoundContext(
             local=self.local if self.hostile is None else self.hostile.training(self.local),
             shared_size=self.world.layout.shared_size,
@@ -197,9 +208,11 @@ class RoundEngine:
         )
         with torch_threads():
             self.nodes = run_round(self.algorithm, nodes, context, self._carried_out)
-        if times is not None and times.away.any():
-            away = torch.from_numpy(times.away[self.part.numbers])
-            self.nodes = _where(away.to(self.device), nodes, self.nodes)
+        if times is not None and times.attending.away.any():
+            away = torch.from_numpy(times.attending.away[self.part.numbers])
+            of_server = self.algorithm.requirements.server  # whose model the absent find when they come back
+            received = self.world.layout.shared_size if of_server else 0
+            self.nodes = _where(away.to(self.device), nodes, self.nodes, received=received)
         self.round += 1
         self.phases.updates += len(self.nodes)
         return self.exchanges.messages - before
@@ -209,7 +222,7 @@ class RoundEngine:
         if self.clock is None:
             return None
         times = self.clock.round(self.round)
-        self.away = times.away
+        self.away = times.attending.away
         return times
 
     def seconds_after(self, rounds: int) -> float:
@@ -252,8 +265,9 @@ class RoundEngine:
         self.local.close()
 
 
-def _where(stays: Tensor, before: Nodes, after: Nodes) -> Nodes:
-    """Nodes after a round, but for those that stay, bool ``[N]``, as they were before it."""
+def _where(stays: Tensor, before: Nodes, after: Nodes, *, received: int = 0) -> Nodes:
+    """Nodes after a round; those that stay, bool ``[N]``, as before it but for the first numbers, `received`."""
+    before = replace(before, rows=torch.cat([after.rows[:, :received], before.rows[:, received:]], dim=1))
 
     def of(one: Tensor, other: Tensor) -> Tensor:
         return torch.where(stays.to(one.device).view(-1, *(1,) * (one.dim() - 1)), one, other)

@@ -18,7 +18,6 @@ from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
 from sims.running.simulation import Simulation
 from sims.scenario import Scenario
-from sims.scenario.network import CycleChurn, NoChurn
 from sims.world import World
 from sims.world.networks import RoundNetwork, round_network
 
@@ -161,12 +160,8 @@ class RoundBased(Simulation):
 
 
 def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
-    """Refuse what has no meaning in rounds, or is not simulated there."""
-    churn = scenario.churn
+    """Refuse what is not simulated in rounds."""
     present = {
-        "network.jitter": scenario.network.jitter > 0,
-        "churn.process": not isinstance(churn.process, NoChurn | CycleChurn),
-        "churn.events": bool(churn.events),
         "engine.rows": scenario.engine.is_compact,
         "engine.paged_to": scenario.engine.paged_to is not None,
     }
@@ -174,6 +169,5 @@ def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
     if named:
         raise NotSimulable(
             f"{scenario.algorithm.name!r} runs in rounds, so {', '.join(named)} would be without effect",
-            remedy="Leave them out (churn of rounds is a process of the kind 'cycle'), or choose a message-driven "
-            "algorithm such as 'gossip_learning'.",
+            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'.",
         )

@@ -133,6 +133,13 @@ class LinksSection(Section):
         0.0, ge=0, lt=1, description="share of the nodes whose links are slow, drawn at random"
     )
     slowness: float = Field(10.0, gt=1, description="how many times slower these nodes' links are")
+    both_ways: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of its speed that a link has each way while rows pass it both ways, in rounds: 0.8 for "
+        "TCP through one queue each way, 1 where acknowledgements do not wait behind rows",
+    )
     shared: tuple[SharedLink, ...] = Field((), description="links that several nodes share, in rounds")
     changes: tuple[LinkChange, ...] = Field((), description="times of slower or faster links")
 

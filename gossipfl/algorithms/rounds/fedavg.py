@@ -58,16 +58,16 @@ class FedAvg(RoundAlgorithm):
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
-        drawn = self._drawn(context)
+        drawn = self.participants(context.numbers, seed=context.seed, number=context.round)
         trained = train_epochs(nodes, context.local, epochs=self.epochs, among=drawn)
         sent = trained.rows[:, : context.shared_size]
         answer = yield to_server(sent, weights_of(context.local, self.weighting, like=sent), senders=drawn)
         return trained.with_shared(server_mean(answer), ages=trained.ages.max().expand(len(nodes)))
 
-    def _drawn(self, context: RoundContext) -> Tensor:
-        """The nodes that take part in a round, bool ``[B]``; every set of that size is equally likely."""
-        count = max(round(self.fraction * len(context.numbers)), 1)
-        lots = exchange_keys(context.numbers, seed=context.seed, round_number=context.round)
-        drawn = torch.zeros_like(context.numbers, dtype=torch.bool)
+    def participants(self, numbers: Tensor, *, seed: int, number: int) -> Tensor:
+        """The nodes that take part in a round, bool ``[n]``; every set of that size is equally likely."""
+        count = max(round(self.fraction * len(numbers)), 1)
+        lots = exchange_keys(numbers, seed=seed, round_number=number)
+        drawn = torch.zeros_like(numbers, dtype=torch.bool)
         drawn[lots.argsort()[:count]] = True
         return drawn

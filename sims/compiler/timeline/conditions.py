@@ -5,6 +5,7 @@ A tick is a nanosecond. Whole numbers keep the order of events the same on every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,9 @@ __all__ = [
     "MATRIX",
     "TICKS_PER_SECOND",
     "UNIFORM",
+    "Churn",
     "Conditions",
+    "churn_of",
     "conditions_of",
     "ticks",
 ]
@@ -42,6 +45,28 @@ PUSH, PULL, PUSH_PULL = range(3)
 WHOLE, PARTITIONED, SUBSAMPLED, DRAWN = range(4)
 SESSIONS_LOGNORMAL, SESSIONS_WEIBULL = range(2)
 COMES, GOES, DROP, RETURN, SPLIT, HEAL, JOIN = range(7)
+
+
+class Churn(NamedTuple):
+    """When nodes are there: of `Conditions`, what decides that, times in ticks."""
+
+    seed: int
+    n: int
+    online_law: int
+    online_median: float
+    online_spread: float
+    offline_law: int
+    offline_median: float
+    offline_spread: float
+    cycle_offline: float
+    sessions: bool
+    day: float
+    night: float
+    starts_offline: bool
+    joining: int
+    plan_times: NDArray[np.int64]
+    plan_actions: NDArray[np.int64]
+    plan_values: NDArray[np.float64]
 
 
 class Conditions(NamedTuple):
@@ -188,7 +213,7 @@ def conditions_of(
         online_only=network.choose == "online",
         **_traffic_of(algorithm.behaviour, transformed=bool(scenario.outgoing)),
         **_ages_of(algorithm.behaviour, scenario),
-        **_churn_of(scenario, np.array(drawn_as), period),
+        **_but_seed_and_n(churn_of(scenario, drawn_as)),
     )
 
 
@@ -205,9 +230,10 @@ def _links_of(scenario: Scenario, numbers: list[int]) -> dict[str, Any]:
             "link_hosts": no_hosts,
             "changes": no_changes,
         }
-    if section.shared:
+    of_rounds = [("shared", bool(section.shared)), ("both_ways", section.both_ways < 1)]
+    for name in (name for name, given in of_rounds if given):
         raise InvalidScenario(
-            "network.links.shared is of rounds: of message-driven algorithms each message has its path to itself",
+            f"network.links.{name} is of rounds: of message-driven algorithms each message has its path to itself",
             remedy="Leave it out, or choose an algorithm that runs in rounds.",
         )
     links = links_of(scenario.network, seed=scenario.seed, numbers=numbers)
@@ -261,10 +287,31 @@ def _ages_of(behaviour: Behaviour, scenario: Scenario) -> dict[str, Any]:
 Changes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
-def _churn_of(scenario: Scenario, numbers: NDArray[np.int64], period: int) -> dict[str, Any]:
+def _but_seed_and_n(churn: Churn) -> dict[str, Any]:
+    return {name: value for name, value in churn._asdict().items() if name not in {"seed", "n"}}
+
+
+def churn_of(scenario: Scenario, numbers: Sequence[int], *, until: float | None = None) -> Churn:
+    """Draw up when the nodes of a scenario are there.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    numbers : sequence of int
+        The number by which each node is drawn.
+    until : float, optional
+        Seconds for which phones are needed that come to charge; by default the scenario's rounds as periods.
+
+    Raises
+    ------
+    MalformedTrace
+        If the file of sessions is not in its format.
+    """
+    period = ticks(scenario.network.period)
+    until = scenario.stop.rounds * scenario.network.period if until is None else until
     churn = scenario.churn
     process = churn.process
-    changes = [_presence(scenario, numbers)]
+    changes = [_presence(scenario, np.array(numbers), until)]
     for event in churn.events:
         action = {"drop": DROP, "return": RETURN, "split": SPLIT, "heal": HEAL, "join": JOIN}[event.action]
         value = event.fraction or event.parts or event.nodes or (2 if event.action == "split" else 0)
@@ -273,29 +320,30 @@ def _churn_of(scenario: Scenario, numbers: NDArray[np.int64], period: int) -> di
     times, actions, values = (np.concatenate(column) for column in zip(*changes, strict=True))
     order = np.argsort(times, kind="stable")
     sessions = process if isinstance(process, SessionChurn) else None
-    return {
+    return Churn(
+        seed=scenario.seed,
+        n=scenario.population.nodes,
         **_law_of("online", sessions.online if sessions else None),
         **_law_of("offline", sessions.offline if sessions else None),
-        "cycle_offline": process.offline if isinstance(process, CycleChurn) else 0.0,
-        "sessions": sessions is not None,
-        "day": float(ticks(sessions.day)) if sessions else 1.0,
-        "night": sessions.night if sessions else 0.0,
-        "starts_offline": isinstance(process, TraceChurn | ChargingChurn),
-        "joining": sum(event.nodes or 0 for event in churn.events),
-        "plan_times": times[order],
-        "plan_actions": actions[order],
-        "plan_values": values[order],
-    }
+        cycle_offline=process.offline if isinstance(process, CycleChurn) else 0.0,
+        sessions=sessions is not None,
+        day=float(ticks(sessions.day)) if sessions else 1.0,
+        night=sessions.night if sessions else 0.0,
+        starts_offline=isinstance(process, TraceChurn | ChargingChurn),
+        joining=sum(event.nodes or 0 for event in churn.events),
+        plan_times=times[order],
+        plan_actions=actions[order],
+        plan_values=values[order],
+    )
 
 
-def _presence(scenario: Scenario, numbers: NDArray[np.int64]) -> Changes:
+def _presence(scenario: Scenario, numbers: NDArray[np.int64], until: float) -> Changes:
     """Comings and goings of nodes that are known in advance."""
     process, n = scenario.churn.process, len(numbers)
     sessions = np.zeros((3, 0), dtype=np.int64)
     if isinstance(process, TraceChurn):
         sessions = np.array(read_sessions(process.file, n), dtype=np.int64).reshape(-1, 3).T
     elif isinstance(process, ChargingChurn):
-        until = scenario.stop.rounds * scenario.network.period
         sessions = np.stack(charging_sessions(process, seed=scenario.seed, numbers=numbers, until=until))
     node, start, end = sessions
     both = _changes(start, COMES, node), _changes(end, GOES, node)

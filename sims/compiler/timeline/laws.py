@@ -14,7 +14,7 @@ from gossipfl.algorithms.gossip.flow import sends_proactively as proactive_with_
 from sims.compiler.timeline import conditions, draws
 from sims.compiler.timeline.arithmetic import exact_sine_turn
 from sims.compiler.timeline.compiled import compiled
-from sims.compiler.timeline.conditions import Conditions
+from sims.compiler.timeline.conditions import Churn, Conditions
 from sims.compiler.timeline.draws import below, lognormal, uniform, weibull
 
 __all__ = [
@@ -167,7 +167,7 @@ def reactive_messages(c: Conditions, node: int, received: int, tokens: int, is_u
 
 
 @compiled
-def session_length(c: Conditions, node: int, number: int, online: bool, now: int) -> int:
+def session_length(c: Churn | Conditions, node: int, number: int, online: bool, now: int) -> int:
     """Ticks that a node's session ``number``, which begins now, lasts."""
     u = uniform(c.seed, draws.SESSION, node, number)
     law = c.online_law if online else c.offline_law
@@ -183,7 +183,7 @@ def session_length(c: Conditions, node: int, number: int, online: bool, now: int
 
 
 @compiled
-def first_session(c: Conditions, node: int) -> tuple[bool, int]:
+def first_session(c: Churn | Conditions, node: int) -> tuple[bool, int]:
     """Whether a node starts online, and when that session ends.
 
     Online with the share of time the medians give; a uniform part of the first session is over at the start.

@@ -69,6 +69,8 @@ class Links:
     group_up, group_down : ndarray
         Of the shared links.
     changes : tuple of Change
+    both_ways : float
+        Share of its speed that a link has each way while it carries rows both ways.
     """
 
     up: NDArray[np.float64]
@@ -79,6 +81,7 @@ class Links:
     group_up: NDArray[np.float64]
     group_down: NDArray[np.float64]
     changes: tuple[Change, ...] = ()
+    both_ways: float = 1.0
 
     def path(self, sender: int, receiver: int) -> float:
         """Speed of the path between two nodes, their own links left out."""
@@ -136,6 +139,7 @@ def links_of(network: NetworkSection, *, seed: int, numbers: Sequence[int]) -> L
         group_up=np.array([_MBIT * (each.up or np.inf) for each in section.shared]),
         group_down=np.array([_MBIT * (each.down or np.inf) for each in section.shared]),
         changes=tuple(_change(each, n) for each in section.changes),
+        both_ways=section.both_ways,
     )
 
 

@@ -9,7 +9,7 @@ from gossipfl.algorithms import make_algorithm
 from gossipfl.outgoing import IN_FULL
 from gossipfl.rows import layout_of
 from gossipfl.settings import TrainingSettings
-from sims.clock import Circumstances, ExchangeProfile, Rehearsal, RoundClock, RoundProfile
+from sims.clock import Attending, Circumstances, ExchangeProfile, Rehearsal, RoundClock, RoundProfile
 from sims.compiler.timeline.links import links_of
 from sims.errors import InvalidScenario, NotSimulable, SimulationError
 from sims.running.choice import simulation_of
@@ -38,6 +38,7 @@ every = 1
 [stop]
 rounds = 4
 """
+EVERYBODY = Attending(away=np.zeros(2, dtype=bool), side=np.zeros(2, dtype=int), idle=np.zeros(2, dtype=bool))
 MESSAGE = 18 * 4 * 8e-6
 """Megabits of a model of the task."""
 
@@ -191,7 +192,6 @@ def test_a_resumed_run_has_the_same_times(tmp_path):
     [
         (["network.loss=0.1"], NotSimulable, "network.deadline, in seconds"),
         (["network.deadline=1"], NotSimulable, "nothing takes time"),
-        (["network.jitter=0.1"], NotSimulable, "network.jitter would be without effect"),
         (
             ["network.loss=0.1", "network.deadline=1", "algorithm={name='relay_sgd'}", "topology.name=path"],
             NotSimulable,
@@ -203,16 +203,16 @@ def test_a_resumed_run_has_the_same_times(tmp_path):
         (["network.links.changes=[{since=3,until=2,factor=2}]"], InvalidScenario, "begins before it ends"),
         (["network.bandwidth=1", "network.links.up=1"], InvalidScenario, "leave one of them out"),
         (["network.links.file=nowhere"], SimulationError, "planetlab"),
-        (
-            ["algorithm={name='fedavg',fraction=0.5}", "topology={}", "network.links.up=1"],
-            NotSimulable,
-            "drawn",
-        ),
         (["algorithm={name='gossip_learning'}", "network.deadline=1"], InvalidScenario, "of rounds"),
         (
             ["algorithm={name='gossip_learning'}", "network.links.shared=[{nodes=[1],up=1}]"],
             InvalidScenario,
             "of rounds",
+        ),
+        (
+            ["algorithm={name='gossip_learning'}", "network.links.both_ways=0.8"],
+            InvalidScenario,
+            "both_ways is of rounds",
         ),
     ],
 )
@@ -277,7 +277,7 @@ def test_large_rows_are_offered_first(size, trips):
         travel=lambda sender, receiver, number: 0.5,
         to_server=np.zeros(2),
         is_lost=lambda sender, number: False,
-        away=lambda number: np.zeros(2, dtype=bool),
+        attending=lambda number, now: EVERYBODY,
     )
     network = RoundNetwork(sequences.static(mixing.uniform(graphs.complete(2))))
     clock = RoundClock(network, around, lambda: RoundProfile(exchanges=(exchange,), steps_after=0))

@@ -95,7 +95,31 @@ def ended(network, transfers):
             [4, 2.2],
             id="every other second, at one node",
         ),
+        pytest.param(
+            {"up": 10, "down": 10, "both_ways": 0.8},
+            [(0, 1, 8), (1, 0, 16)],
+            [1, 1.8],
+            id="both ways, then one",
+        ),
+        pytest.param(
+            {"up": 10, "down": 10, "both_ways": 0.5},
+            [(0, 1, 10), (1, 2, 10), (3, 4, 10)],
+            [2, 2, 1],
+            id="from one and to another",
+        ),
+        pytest.param(
+            {"both_ways": 0.5, "shared": [{"nodes": [0, 1], "up": 10, "down": 10}]},
+            [(0, 2, 10), (3, 1, 10)],
+            [2, 2],
+            id="both ways in an office's line",
+        ),
     ],
 )
 def test_transfers_take_what_links_allow(network, transfers, times):
     assert ended(network, transfers) == pytest.approx(times)
+
+
+def test_rows_both_ways_slow_one_another_on_measured_paths(tmp_path):
+    (tmp_path / "links.csv").write_text("0,10\n10,0")
+    network = {"file": tmp_path / "links.csv", "hosts": [0, 1, 0, 1, 0, 1], "both_ways": 0.8}
+    assert ended(network, [(0, 1, 8), (1, 0, 8), (2, 3, 10)]) == pytest.approx([1, 1, 1])

@@ -7,7 +7,6 @@ import torch
 from gossipfl.consensus import consensus_distance
 from sims.engine import RoundEngine
 from sims.errors import NotSimulable
-from sims.running.choice import simulation_of
 from sims.world.networks import sequence_of
 from tests.sims.worlds import small, world_of
 
@@ -87,12 +86,6 @@ def test_threads_blocks_and_batch_sizes_do_not_matter():
     engine.close()
     assert torch.allclose(engine.rows(), plain.rows(), rtol=1e-12, atol=1e-12)
     assert engine.nodes.ages.tolist() == plain.nodes.ages.tolist() == [3] * 24
-
-
-def test_what_rounds_do_not_have_is_refused():
-    scenario = small(*QUADRATIC, "network.jitter=0.1", "churn.events=[{at=1,action='split'}]")
-    with pytest.raises(NotSimulable, match=r"network\.jitter, churn\.events would be without effect"):
-        simulation_of(scenario, world_of(scenario), threads=1, compile_when="never", device="cpu")
 
 
 def test_weights_that_are_not_doubly_stochastic_are_refused():
