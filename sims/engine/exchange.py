@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,13 +21,14 @@ from gossipfl.algorithms import (
 )
 from gossipfl.codecs import FLOAT32
 from gossipfl.codecs.draws import common_key, exchange_keys
-from gossipfl.outgoing import IN_FULL, Draws, Pipeline, restored
+from gossipfl.outgoing import IN_FULL, Draws, Pipeline
 from sims.clock.outcome import MissingRows
 from sims.engine.hostile import HostileNodes, Lies
 from sims.engine.masked_sums import MaskedSums
 from sims.engine.mixing import Mixing
 from sims.engine.neighbourhoods import Complete, Sparse, neighbourhoods
 from sims.engine.part import Everybody, Part, Surroundings
+from sims.engine.sent import Sent
 from sims.engine.workers import Workers
 from sims.errors import NotSimulable
 from topology.sequences import MixingSequence
@@ -37,30 +37,6 @@ __all__ = ["Exchanges"]
 
 Ints = NDArray[np.int64]
 _ALL_ARRIVE = MissingRows(receivers=np.zeros(0, dtype=np.int64), senders=np.zeros(0, dtype=np.int64))
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """Rows as an algorithm gave them, as receivers decode them, and which of their numbers those are."""
-
-    rows: Tensor
-    decoded: Tensor
-    columns: Tensor | None
-
-    @property
-    def whole(self) -> Tensor:
-        """The rows that receivers decode, and the senders' own where nothing was sent."""
-        return restored(self.rows, self.decoded, self.columns)
-
-    def widened(self, around: Neighbourhood) -> Neighbourhood:
-        """A neighbourhood of whole rows."""
-        if self.columns is None:
-            return around
-        return around.widened(self.rows.index_select(0, around.nodes), self.columns)
-
-    def mixed(self, arrived: Tensor) -> Mixed:
-        """The answer, with each receiver's own row where nothing was sent."""
-        return Mixed(rows=restored(self.rows, arrived, self.columns), sent=self.whole)
 
 
 class Exchanges:
@@ -335,7 +311,7 @@ class Exchanges:
         found.eliminate_zeros()
         return csr_array(found)
 
-    def _lies(self, sent: _Sent, without: csr_array | None) -> Lies | None:
+    def _lies(self, sent: Sent, without: csr_array | None) -> Lies | None:
         """Return what hostile nodes send instead, if there are any, to those whom their rows reach."""
         if self.hostile is None or not self.hostile.at_work:
             return None
@@ -347,17 +323,17 @@ class Exchanges:
             of=links if without is None else without,
         )
 
-    def _sent(self, exchange: AnyExchange, numbers: Tensor, *, messages: int) -> _Sent:
+    def _sent(self, exchange: AnyExchange, numbers: Tensor, *, messages: int) -> Sent:
         """Return the rows that receivers decode, and count the traffic."""
         rows, place = exchange.rows, {"round_number": self._round, "exchange": self._exchange}
         outgoing = self.outgoing.with_codec(exchange.compressor)
         self._count(messages, self._bytes_of(exchange))
         if outgoing == IN_FULL:
-            return _Sent(rows, rows, None)
+            return Sent(rows, rows, None)
         draws = Draws(
             keys=exchange_keys(numbers, seed=self.seed, **place), common=common_key(seed=self.seed, **place)
         )
-        return _Sent(rows, outgoing.decoded(rows, draws), outgoing.columns(rows.shape[1], draws))
+        return Sent(rows, outgoing.decoded(rows, draws), outgoing.columns(rows.shape[1], draws))
 
     def _bytes_of(self, exchange: AnyExchange) -> int:
         """Bytes of one row of an exchange."""

@@ -189,7 +189,7 @@ def test_a_server_averages_those_who_are_there(tmp_path):
     for engine in (simulation.engine, everybody.engine):
         engine.run_round()
     assert torch.equal(simulation.engine.rows(), everybody.engine.rows())
-    before, sizes = everybody.engine.nodes, everybody._world.trainer.data.counts
+    before, sizes = everybody.engine.nodes, everybody.engine.world.trainer.data.counts
     trained = everybody.engine.local.update(before).rows.double()
     simulation.engine.run_round()
     weights = torch.as_tensor(sizes, dtype=torch.float64)[1:, None]
