@@ -210,8 +210,8 @@ class Exchanges:
         sent = self._sent(exchange, self._numbers, messages=0)
         lists = self._lists_of_neighbours() if exchange.over == "neighbours" else self._cliquemates()
         gone = self._gone()
-        missing = {*zip(gone.receivers.tolist(), gone.senders.tolist(), strict=True)}
-        mixed = sums.mixed(lists, sent.decoded, place=(self._round, self._exchange), missing=missing)
+        sums.missing = {*zip(gone.receivers.tolist(), gone.senders.tolist(), strict=True)}
+        mixed = sums.mixed(lists, sent.decoded, place=(self._round, self._exchange))
         self._count(sums.messages, 0)
         self.bytes += sums.bytes
         return sent.mixed(mixed)

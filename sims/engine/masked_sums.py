@@ -35,6 +35,8 @@ class MaskedSums:
 
     Attributes
     ----------
+    missing : collection of (int, int)
+        Receivers and senders of rows that do not arrive in the next exchange, besides those that drop out.
     messages, bytes : int
         Of the last exchange besides its rows, and of the rows that arrived.
     failed : int
@@ -45,17 +47,11 @@ class MaskedSums:
     drop_out: float = 0.0
     seed: int = 0
     failed: int = 0
+    missing: Collection[tuple[int, int]] = field(default=(), init=False)
     messages: int = field(default=0, init=False)
     bytes: int = field(default=0, init=False)
 
-    def mixed(
-        self,
-        lists: Sparse | Complete,
-        sent: Tensor,
-        *,
-        place: tuple[int, int],
-        missing: Collection[tuple[int, int]] = (),
-    ) -> Tensor:
+    def mixed(self, lists: Sparse | Complete, sent: Tensor, *, place: tuple[int, int]) -> Tensor:
         """Each node's own row, added to the sum of its neighbours' rows that arrived.
 
         Parameters
@@ -66,8 +62,6 @@ class MaskedSums:
             Rows as others decode them, ``[N, K]``.
         place : tuple of two int
             The round, and the exchange within it.
-        missing : collection of (int, int)
-            Receivers and senders of rows that do not arrive.
 
         Raises
         ------
@@ -79,8 +73,7 @@ class MaskedSums:
         for node in range(len(sent)):
             neighbours, weights, present = (each[0] for each in lists.padded(np.array([node])))
             neighbours, weights = neighbours[present], weights[present]
-            gone = [(node, each) in missing for each in neighbours.tolist()]
-            survivors = np.flatnonzero(arrives[node] & ~np.array(gone, dtype=np.bool_))
+            survivors = np.flatnonzero(arrives[node])
             self._count(len(neighbours), len(survivors), sent.shape[1])
             total = None
             if len(survivors) >= threshold_of(len(neighbours)):
@@ -138,4 +131,8 @@ class MaskedSums:
             if self.drop_out
             else np.ones(int(ends[-1]), dtype=bool)
         )
-        return np.split(arrived, ends[:-1])
+        found = np.split(arrived, ends[:-1])
+        for receiver, sender in self.missing:
+            neighbours, _, present = (each[0] for each in lists.padded(np.array([receiver])))
+            found[receiver][neighbours[present] == sender] = False
+        return found
