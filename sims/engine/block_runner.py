@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ class BlockRunner:
         n, data = world.scenario.population.nodes, world.trainer.data
         on_cpu = device.type == "cpu"
         row_bytes = world.dtype.itemsize * world.layout.size
-        self.block = (block_size if on_cpu else card_block_size)(row_bytes=row_bytes, nodes=5 * n)
+        chosen = partial(block_size, threads=threads) if on_cpu else card_block_size
+        self.block = chosen(row_bytes=row_bytes, nodes=5 * n)
         self.workers = Workers(threads if on_cpu else 1)
         self._batching = Batching.of(world)
         self._pool = pool_of(data, device) if self._batching.holds else None

@@ -1,0 +1,180 @@
+"""This project beside an earlier revision of it: the same benchmarks in turns, and the ratio of each.
+
+    python benchmarks/compare.py REVISION                    # all, some twenty minutes on an idle machine
+    python benchmarks/compare.py REVISION --only W1 start    # some
+    python benchmarks/compare.py REVISION --repeats 5 --json figures.json
+
+Each benchmark is run in a checkout of either revision, one after the other, ``--repeats`` times in turn; ratios are of
+the best of each, and above one where this checkout is faster. Where one thread computes, its processor time is measured,
+which other work on the machine disturbs less than the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parents[1]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def output(checkout, *command):
+    """What a benchmark of a checkout prints."""
+    known = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(checkout)}
+    shell = [sys.executable, *map(str, command)]
+    return subprocess.run(shell, cwd=checkout, env=known, capture_output=True, text=True, check=True).stdout
+
+
+def updates(workload, nodes, rounds):
+    """Updates per second of processor time, without evaluation."""
+
+    def measured(checkout):
+        script = "benchmarks/simulator_contestants/ours.py"
+        out = output(checkout, script, workload, nodes, rounds, "--evaluate-every", 0)
+        line = next(line for line in out.splitlines() if line.startswith("FIGURES "))
+        return json.loads(line.removeprefix("FIGURES "))["updates_per_cpu_second"]
+
+    return measured
+
+
+def printed(pattern, *command):
+    """One over the time that a benchmark prints."""
+
+    def measured(checkout):
+        found = re.search(pattern, output(checkout, *command))
+        return 1 / float(found[1])
+
+    return measured
+
+
+def rounds(network):
+    """Rounds of D-PSGD per second."""
+    options = ["--nodes", 10_000, "--rounds", 5, "--repeats", 2, "--only", "d_psgd", "--json"]
+
+    def measured(checkout):
+        found = json.loads(output(checkout, "-m", "benchmarks.algorithms", *options).splitlines()[-1])[
+            "rounds"
+        ]
+        (row,) = [row for row in found if (row["algorithm"], row["network"]) == ("D-PSGD", network)]
+        return 1 / row["seconds_per_round"]
+
+    return measured
+
+
+def mixed(checkout):
+    """Gather rate of mixing with one thread, by the copy's of the same process."""
+    out = output(checkout, "-m", "benchmarks.mixing", "--nodes", 10_000)
+    return float(re.search(r"compiled, 1 threads: .*?([\d.]+) of the copy", out)[1])
+
+
+def exchanged(checkout):
+    """Goodput of 1 MB, by that of a bare libp2p stream which takes turns with it."""
+    out = output(checkout, "benchmarks/exchange.py", "--only", "goodput", "--rounds", 2, "--json")
+    (row,) = [row for row in json.loads(out)["goodput"] if row["size"] == "1 MB"]
+    return row["ratio_to_libp2p_stream"]
+
+
+def graphs(name):
+    """One over the seconds of a step of topologies of 10,000 nodes."""
+
+    def measured(checkout):
+        out = output(checkout, "-P", "benchmarks/topologies.py", "--measure", "ours", "--sizes", 10_000)
+        return 1 / json.loads(out)[f"{name}_seconds"]
+
+    return measured
+
+
+def started(checkout):
+    """One over the processor seconds of a process that runs a ready scenario for one round."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = [
+            "sim",
+            "run",
+            "digits",
+            "--set",
+            "stop.rounds=1",
+            "--out",
+            f"{folder}/run",
+            "--threads",
+            "1",
+        ]
+        output(checkout, "-m", "gossipfl", *scenario)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1 / (ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
+
+
+TRANSFORMER = ["-m", "benchmarks.transformer", "--nodes", 48, "--repeats", 3]
+BENCHMARKS = {
+    "start": started,
+    "W1, N = 1,000": updates("W1", 1000, 200),
+    "W1, N = 100": updates("W1", 100, 1000),
+    "W2, N = 1,000": updates("W2", 1000, 40),
+    "W2, N = 100": updates("W2", 100, 200),
+    "D-PSGD, 20-regular": rounds("20-regular"),
+    "D-PSGD, one-peer": rounds("one-peer"),
+    "mixing": mixed,
+    "transformer": printed(r"simulator +([\d.]+)", *TRANSFORMER),
+    "exchange": exchanged,
+    "topologies, building": graphs("build"),
+    "topologies, weights": graphs("weights"),
+}
+
+
+@contextlib.contextmanager
+def checkout_of(revision):
+    """A checkout of an earlier revision, meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "earlier"
+        subprocess.run(
+            ["git", "worktree", "add", "--detach", place, revision], cwd=HERE, check=True, capture_output=True
+        )
+        try:
+            yield place
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", place], cwd=HERE, check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("revision")
+    parser.add_argument("--only", nargs="+", default=[], help="benchmarks whose names begin so")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    chosen = {
+        name: measured
+        for name, measured in BENCHMARKS.items()
+        if not arguments.only or name.startswith(tuple(arguments.only))
+    }
+    if not chosen:
+        parser.error(f"no such benchmark; there are {'; '.join(BENCHMARKS)}")
+    found = {name: {"now": [], "then": []} for name in chosen}
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; this checkout ÷ {arguments.revision}",
+        flush=True,
+    )
+    with checkout_of(arguments.revision) as earlier:
+        for name, measured in chosen.items():
+            for turn in range(arguments.repeats):
+                ways = (("then", earlier), ("now", HERE))
+                for way, checkout in ways if turn % 2 else ways[::-1]:
+                    found[name][way].append(measured(checkout))
+            now, then = (max(found[name][way]) for way in ("now", "then"))
+            print(f"{name:24} {now / then:6.2f}   ({then:,.4g} then, {now:,.4g} now)", flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
