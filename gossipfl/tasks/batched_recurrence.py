@@ -335,8 +335,8 @@ def _tanh(tensor: Tensor, into: Tensor) -> Tensor:
 
 
 def _add_product(to: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Add a product of matrices, or of as many pairs of them as there are rows, in place."""
-    return to.addmm_(left, right) if to.dim() == 2 else to.baddbmm_(left, right)
+    """Add products in place: apart, for compiled programmes have kernels of their own for products."""
+    return to.add_(left @ right)
 
 
 def _shifted(first: Tensor, states: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ __all__ = ["classes_first", "is_call", "shape_of", "swaps_last"]
 
 aten = torch.ops.aten
 
+_FEW_OUTPUTS = 32  # of more, the last dimension is long enough, and what follows would have to turn it back
+
 
 def classes_first(graph: GraphModule) -> GraphModule:
     """Rewrite batched products in place, and drop nodes that the result does not need.
 
-    ``bmm(x, Wᵀ)`` with fewer outputs than samples becomes ``bmm(W, xᵀ)ᵀ``, and ``bmm(aᵀ, b)ᵀ`` becomes
+    ``bmm(x, Wᵀ)`` with few outputs, and fewer than samples, becomes ``bmm(W, xᵀ)ᵀ``, and ``bmm(aᵀ, b)ᵀ`` becomes
     ``bmm(bᵀ, a)``.
     """
     nodes = graph.graph
@@ -47,7 +49,7 @@ def _outputs_before_samples(graph: GraphModule, product: Node) -> None:
     if not (isinstance(weights, Node) and swaps_last(weights)):
         return
     shape = shape_of(product)
-    if shape[-1] >= shape[-2]:
+    if shape[-1] >= min(shape[-2], _FEW_OUTPUTS):
         return
     with graph.graph.inserting_before(product):
         turned = _transpose(graph, samples)
