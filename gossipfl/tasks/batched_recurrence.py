@@ -27,14 +27,17 @@ Tensors = tuple[Tensor, ...]
 
 
 class _Cell(ABC):
-    """A recurrence over tensors ``[..., steps, samples, units]``; with rows, these are the first dimension."""
+    """A recurrence over tensors ``[..., steps, samples, units]``; with rows, these are the first dimension.
+
+    Nothing is written in place, of which compilers would make copies of all steps.
+    """
 
     outputs: ClassVar[int] = 1
 
     @staticmethod
     @abstractmethod
     def found(*given: Any) -> Tensors:  # noqa: ANN401
-        """Outputs of all steps, other results, and whatever the gradient needs."""
+        """Outputs of all steps, other results, and of each step whatever the gradient needs."""
 
     @staticmethod
     @abstractmethod
@@ -43,52 +46,50 @@ class _Cell(ABC):
 
 
 class _LSTM(_Cell):
-    """Given: gates of the inputs ``[..., 4 units]``, their bias, the state's weights, and the first states."""
+    """Given: gates of the inputs ``[..., 4 units]``, their bias, the state's weights, and the first states.
+
+    All of the third gate are doubled, so that one σ serves all four.
+    """
 
     outputs = 2
 
     @staticmethod
     def found(*given: Any) -> Tensors:  # noqa: ANN401
         gates, bias, of_state, hidden, cell = given
-        active, units = _biased(gates, bias), hidden.shape[-1]
-        outputs, cells, squashed = (_steps(active, units) for _ in range(3))
-        by_state = of_state.mT.contiguous()
-        for part in (active, by_state):  # σ gives tanh of half the argument
-            part[..., 2 * units : 3 * units].mul_(2)
-        for step, now in enumerate(active.unbind(-3)):
-            _add_product(now, hidden, by_state).sigmoid_()
-            entry, forget, new, out = now.chunk(4, dim=-1)
-            new.mul_(2).sub_(1)
-            cell = torch.mul(forget, cell, out=_at(cells, step)).addcmul_(entry, new)
-            hidden = torch.mul(out, _tanh(cell, _at(squashed, step)), out=_at(outputs, step))
-        return outputs, cell.clone(), active, cells, squashed
+        kept: list[list[Tensor]] = [[], [], []]
+        outputs: list[Tensor] = []
+        for now in _biased(gates, bias).unbind(-3):
+            active = torch.sigmoid(now + hidden @ of_state.mT)
+            entry, forget, new, out = active.chunk(4, dim=-1)
+            cell = torch.addcmul(forget * cell, entry, 2 * new - 1)
+            squashed = _tanh(cell)
+            hidden = out * squashed
+            outputs.append(hidden)
+            for each, one in zip(kept, (active, cell, squashed), strict=True):
+                each.append(one)
+        return torch.stack(outputs, dim=-3), cell.clone(), *kept[0], *kept[1], *kept[2]
 
     @staticmethod
     def differentiated(by: Sequence[Tensor | None], given: Given, found: Given) -> tuple[Tensor | None, ...]:
-        _, bias, of_state, hidden, cell = given
-        outputs, _, active, cells, squashed = found
-        entry, forget, new, out = active.chunk(4, dim=-1)
-        by_gates = torch.empty_like(active)
-        factors = by_gates.chunk(4, dim=-1)
-        _sigmoid_backward.grad_input(new, entry, grad_input=factors[0])
-        _sigmoid_backward.grad_input(_shifted(cell, cells), forget, grad_input=factors[1])
-        _tanh_backward.grad_input(entry, new, grad_input=factors[2])
-        _sigmoid_backward.grad_input(squashed, out, grad_input=factors[3])
-        reaching = _tanh_backward(out, squashed)
-        by_hidden = _filled(by[0], outputs)
-        by_cell = _filled(by[1], _at(cells, -1))
-        units = hidden.shape[-1]
-        for step in reversed(range(active.shape[-3])):
-            if step + 1 < active.shape[-3]:
-                _add_product(_at(by_hidden, step), _at(by_gates, step + 1), of_state)
-            by_cell.addcmul_(_at(by_hidden, step), _at(reaching, step))
-            _at(by_gates, step)[..., : 3 * units].view(*by_cell.shape[:-1], 3, units).mul_(
-                by_cell.unsqueeze(-2)
-            )
-            _at(by_gates, step)[..., 3 * units :].mul_(_at(by_hidden, step))
-            by_cell.mul_(_at(forget, step))
-        by_state = _summed(by_gates, _shifted(hidden, outputs))
-        return by_gates, _of_bias(by_gates, bias), by_state, _at(by_gates, 0) @ of_state, by_cell
+        gates, bias, of_state, hidden, cell = given
+        steps, outputs = gates.shape[-3], found[0]
+        active, cells, squashed = (found[2 + k * steps : 2 + (k + 1) * steps] for k in range(3))
+        by_outputs = _filled(by[0], outputs).unbind(-3)
+        by_cell = _filled(by[1], cell.expand_as(cells[0]))
+        by_gates: list[Tensor] = []
+        for step in reversed(range(steps)):
+            by_hidden = by_outputs[step]
+            if by_gates:
+                by_hidden = by_hidden + by_gates[-1] @ of_state
+            entry, forget, new, out = active[step].chunk(4, dim=-1)
+            before = cells[step - 1] if step else cell
+            by_cell = by_cell + _tanh_backward(by_hidden * out, squashed[step])
+            parts = by_cell * (2 * new - 1), by_cell * before, 2 * by_cell * entry, by_hidden * squashed[step]
+            by_gates.append(_sigmoid_backward(torch.cat(parts, dim=-1), active[step]))
+            by_cell = by_cell * forget
+        all_steps = torch.stack(by_gates[::-1], dim=-3)
+        by_state = _summed(all_steps, _shifted(hidden, outputs))
+        return all_steps, _of_bias(all_steps, bias), by_state, by_gates[-1] @ of_state, by_cell
 
 
 class _GRU(_Cell):
@@ -97,45 +98,50 @@ class _GRU(_Cell):
     @staticmethod
     def found(*given: Any) -> Tensors:  # noqa: ANN401
         gates, bias, of_state, state_bias, hidden = given
-        active, units = _biased(gates, bias), hidden.shape[-1]
-        outputs, candidates = (_steps(active, units) for _ in range(2))
-        by_state = of_state.mT.contiguous()
-        for step, now in enumerate(active.unbind(-3)):
-            seen = hidden @ by_state
+        units = hidden.shape[-1]
+        kept: list[list[Tensor]] = [[], [], []]
+        outputs: list[Tensor] = []
+        for now in _biased(gates, bias).unbind(-3):
+            seen = hidden @ of_state.mT
             if state_bias is not None:
-                seen += state_bias.unsqueeze(-2)
-            now[..., : 2 * units].add_(seen[..., : 2 * units]).sigmoid_()
-            reset, update, new = now.chunk(3, dim=-1)
-            candidate = _at(candidates, step).copy_(seen[..., 2 * units :])
-            _tanh(new.addcmul_(reset, candidate), new)
-            hidden = torch.lerp(new, hidden, update, out=_at(outputs, step))
-        return outputs, active, candidates
+                seen = seen + state_bias.unsqueeze(-2)
+            active = torch.sigmoid(now[..., : 2 * units] + seen[..., : 2 * units])
+            reset, update = active.chunk(2, dim=-1)
+            candidate = seen[..., 2 * units :]
+            new = _tanh(torch.addcmul(now[..., 2 * units :], reset, candidate))
+            hidden = torch.lerp(new, hidden, update)
+            outputs.append(hidden)
+            for each, one in zip(kept, (active, new, candidate.clone()), strict=True):
+                each.append(one)
+        return torch.stack(outputs, dim=-3), *kept[0], *kept[1], *kept[2]
 
     @staticmethod
     def differentiated(by: Sequence[Tensor | None], given: Given, found: Given) -> tuple[Tensor | None, ...]:
-        _, bias, of_state, state_bias, hidden = given
-        outputs, active, candidates = found
-        reset, update, new = active.chunk(3, dim=-1)
+        gates, bias, of_state, state_bias, hidden = given
+        steps, outputs = gates.shape[-3], found[0]
+        active, news, candidates = (found[1 + k * steps : 1 + (k + 1) * steps] for k in range(3))
         before = _shifted(hidden, outputs)
-        by_seen = torch.empty_like(active)
-        factors = by_seen.chunk(3, dim=-1)
-        _sigmoid_backward.grad_input(candidates, reset, grad_input=factors[0])
-        _sigmoid_backward.grad_input(before - new, update, grad_input=factors[1])
-        by_new = _tanh_backward(1 - update, new)
-        by_hidden = _filled(by[0], outputs)
-        for step in reversed(range(active.shape[-3])):
-            now = _at(by_hidden, step)
-            if step + 1 < active.shape[-3]:
-                _add_product(now, _at(by_seen, step + 1), of_state)
-                now.addcmul_(_at(by_hidden, step + 1), _at(update, step + 1))
-            _at(by_new, step).mul_(now)
-            _at(factors[0], step).mul_(_at(by_new, step))
-            _at(factors[1], step).mul_(now)
-            torch.mul(_at(by_new, step), _at(reset, step), out=_at(factors[2], step))
-        by_first = torch.addcmul(_at(by_seen, 0) @ of_state, _at(by_hidden, 0), _at(update, 0))
-        by_gates = torch.cat([*factors[:2], by_new], dim=-1)
-        by_state = _summed(by_seen, before)
-        return by_gates, _of_bias(by_gates, bias), by_state, _of_bias(by_seen, state_bias), by_first
+        earlier = before.unbind(-3)
+        by_outputs = _filled(by[0], outputs).unbind(-3)
+        by_seen: list[Tensor] = []
+        by_new: list[Tensor] = []
+        carried = None
+        for step in reversed(range(steps)):
+            by_hidden = by_outputs[step]
+            if carried is not None:
+                by_hidden = by_hidden + carried
+            reset, update = active[step].chunk(2, dim=-1)
+            new = news[step]
+            by_new.append(_tanh_backward(by_hidden - by_hidden * update, new))
+            parts = by_new[-1] * candidates[step], by_hidden * (earlier[step] - new)
+            by_active = _sigmoid_backward(torch.cat(parts, dim=-1), active[step])
+            by_seen.append(torch.cat([by_active, by_new[-1] * reset], dim=-1))
+            carried = torch.addcmul(by_seen[-1] @ of_state, by_hidden, update)
+        all_seen = torch.stack(by_seen[::-1], dim=-3)
+        units = hidden.shape[-1]
+        by_gates = torch.cat([all_seen[..., : 2 * units], torch.stack(by_new[::-1], dim=-3)], dim=-1)
+        by_state = _summed(all_seen, before)
+        return by_gates, _of_bias(by_gates, bias), by_state, _of_bias(all_seen, state_bias), carried
 
 
 class _Plain(_Cell):
@@ -144,7 +150,7 @@ class _Plain(_Cell):
     @staticmethod
     @abstractmethod
     def activated(gates: Tensor) -> Tensor:
-        """Apply the activation in place."""
+        """Apply the activation."""
 
     @staticmethod
     @abstractmethod
@@ -154,11 +160,11 @@ class _Plain(_Cell):
     @classmethod
     def found(cls, *given: Any) -> Tensors:  # noqa: ANN401
         gates, bias, of_state, hidden = given
-        outputs = _biased(gates, bias)
-        by_state = of_state.mT.contiguous()
-        for now in outputs.unbind(-3):
-            hidden = cls.activated(_add_product(now, hidden, by_state))
-        return (outputs,)
+        outputs: list[Tensor] = []
+        for now in _biased(gates, bias).unbind(-3):
+            hidden = cls.activated(now + hidden @ of_state.mT)
+            outputs.append(hidden)
+        return (torch.stack(outputs, dim=-3),)
 
     @classmethod
     def differentiated(
@@ -166,19 +172,21 @@ class _Plain(_Cell):
     ) -> tuple[Tensor | None, ...]:
         _, bias, of_state, hidden = given
         (outputs,) = found
-        by_gates = _filled(by[0], outputs)
-        for step in reversed(range(outputs.shape[-3])):
-            if step + 1 < outputs.shape[-3]:
-                _add_product(_at(by_gates, step), _at(by_gates, step + 1), of_state)
-            _at(by_gates, step).copy_(cls.by_gates(_at(by_gates, step), _at(outputs, step)))
-        by_state = _summed(by_gates, _shifted(hidden, outputs))
-        return by_gates, _of_bias(by_gates, bias), by_state, _at(by_gates, 0) @ of_state
+        by_gates: list[Tensor] = []
+        for of_step, output in zip(
+            reversed(_filled(by[0], outputs).unbind(-3)), reversed(outputs.unbind(-3)), strict=True
+        ):
+            by_hidden = of_step + by_gates[-1] @ of_state if by_gates else of_step
+            by_gates.append(cls.by_gates(by_hidden, output))
+        all_steps = torch.stack(by_gates[::-1], dim=-3)
+        by_state = _summed(all_steps, _shifted(hidden, outputs))
+        return all_steps, _of_bias(all_steps, bias), by_state, by_gates[-1] @ of_state
 
 
 class _PlainTanh(_Plain):
     @staticmethod
     def activated(gates: Tensor) -> Tensor:
-        return _tanh(gates, gates)
+        return _tanh(gates)
 
     @staticmethod
     def by_gates(by: Tensor, outputs: Tensor) -> Tensor:
@@ -189,7 +197,7 @@ class _PlainTanh(_Plain):
 class _PlainReLU(_Plain):
     @staticmethod
     def activated(gates: Tensor) -> Tensor:
-        return gates.relu_()
+        return gates.relu()
 
     @staticmethod
     def by_gates(by: Tensor, outputs: Tensor) -> Tensor:
@@ -270,8 +278,9 @@ def lstm_layer(
     last : tuple of Tensor
         Hidden state and cell after the last step.
     """
-    of_state, bias = parameters[1], parameters[2] + parameters[3] if has_biases else None
-    gates = _gates(inputs, parameters[0], reverse=reverse)
+    of_input, of_state = (_doubled(each) for each in parameters[:2])
+    bias = _doubled(parameters[2] + parameters[3]) if has_biases else None
+    gates = _gates(inputs, of_input, reverse=reverse)
     outputs, cell, *_ = _found(_LSTM, gates, bias, of_state, *first)
     return outputs.flip(0) if reverse else outputs, (outputs[-1], cell)
 
@@ -306,6 +315,12 @@ def plain_layer(
     return outputs.flip(0) if reverse else outputs, outputs[-1]
 
 
+def _doubled(parameter: Tensor) -> Tensor:
+    """Parameter of an LSTM with all of its third gate doubled."""
+    entry, forget, new, out = parameter.chunk(4)
+    return torch.cat([entry, forget, 2 * new, out])
+
+
 def _gates(inputs: Tensor, weights: Tensor, *, reverse: bool) -> Tensor:
     """What inputs contribute to the gates of all steps, in one product."""
     inputs = inputs.flip(0) if reverse else inputs
@@ -314,29 +329,11 @@ def _gates(inputs: Tensor, weights: Tensor, *, reverse: bool) -> Tensor:
 
 
 def _biased(gates: Tensor, bias: Tensor | None) -> Tensor:
-    """Copy of gates, with their bias added."""
-    biased = torch.empty(gates.shape, dtype=gates.dtype, device=gates.device)
-    if bias is None:
-        return biased.copy_(gates)
-    return torch.add(gates, bias.unsqueeze(-2).unsqueeze(-2), out=biased)
+    return gates if bias is None else gates + bias.unsqueeze(-2).unsqueeze(-2)
 
 
-def _steps(like: Tensor, units: int) -> Tensor:
-    """Memory for so many numbers of each step and sample."""
-    return like.new_empty((*like.shape[:-1], units))
-
-
-def _at(tensor: Tensor, step: int) -> Tensor:
-    return tensor.select(-3, step)
-
-
-def _tanh(tensor: Tensor, into: Tensor) -> Tensor:
-    return torch.mul(tensor, 2, out=into).sigmoid_().mul_(2).sub_(1)
-
-
-def _add_product(to: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Add products in place: apart, for compiled programmes have kernels of their own for products."""
-    return to.add_(left @ right)
+def _tanh(tensor: Tensor) -> Tensor:
+    return 2 * torch.sigmoid(2 * tensor) - 1
 
 
 def _shifted(first: Tensor, states: Tensor) -> Tensor:
@@ -345,10 +342,8 @@ def _shifted(first: Tensor, states: Tensor) -> Tensor:
 
 
 def _filled(by: Tensor | None, like: Tensor) -> Tensor:
-    """Copy of a gradient that may be written to; zeros where there is none."""
-    if by is None:
-        return torch.zeros_like(like, memory_format=torch.contiguous_format)
-    return by.clone(memory_format=torch.contiguous_format)
+    """Gradient; zeros where there is none."""
+    return torch.zeros_like(like) if by is None else by
 
 
 def _of_bias(by_gates: Tensor, bias: Tensor | None) -> Tensor | None:
