@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from gossipfl.tasks.batched_attention import attention
-from gossipfl.tasks.batched_pooling import max_pool
+from gossipfl.tasks.batched_pooling import POOLING, max_pool
 from gossipfl.tasks.batched_recurrence import gru_layer, lstm_layer, plain_layer
 
 __all__ = ["BatchableOperators"]
@@ -147,7 +147,6 @@ def _known(tensor: Tensor) -> bool:
         return bool(tensor)
 
 
-_POOLING = (functional.max_pool2d, torch.max_pool2d)
 _BY_NAME: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "linear": _linear}
 
 
@@ -172,7 +171,7 @@ class BatchableOperators(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its decomposition."""
-        if func in _POOLING:
+        if func in POOLING:
             return max_pool(*args, **(kwargs or {}))
         if func is functional.multi_head_attention_forward:
             with self:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from sims.engine.allocator import keep_released_memory
+
 __all__ = ["Workers", "torch_threads"]
 
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
@@ -30,6 +32,7 @@ class Workers:
     """
 
     def __init__(self, threads: int, *, always: bool = False) -> None:
+        keep_released_memory()
         self.threads = max(1, threads)
         self._always = always
         self._pool = (

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gossipfl.tasks.samples import count, flatten, unflatten
+from gossipfl.tasks.batched_pooling import SlicedPooling
+from gossipfl.tasks.samples import count, flatten, leaves, take, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers, torch_threads
@@ -17,6 +21,8 @@ __all__ = ["Evaluator"]
 
 _CACHE_BYTES = 400_000
 _DEVICE_BYTES = 1 << 28
+_SAMPLES_TRIED = 2
+_COPIES = torch.ops.aten.clone, torch.ops.aten.copy_, torch.ops.aten.cat
 
 
 class Evaluator:
@@ -47,9 +53,9 @@ class Evaluator:
         self.nodes = self._chosen()
         self._samples = [flatten(samples)[0] for samples in world.own_tests]  # of each cluster or node
         self._form = flatten(world.own_tests[0])[1]
-        outputs = max(64, _outputs(world) * count(world.own_tests[0][1])) * 4
+        widest = max(64, _widest(world) * count(world.own_tests[0][1])) * 4
         fits = _CACHE_BYTES if torch.device(device).type == "cpu" else _DEVICE_BYTES
-        self.block = int(np.clip(fits // outputs, 1, 32))
+        self.block = int(np.clip(fits // widest, 1, 32))
         self._workers = Workers(threads)
         self._programmes: dict[int, Programme] = {}
         self._expected_calls = expected_rows / self.block
@@ -130,7 +136,8 @@ class Evaluator:
         return torch.cat([block, block[-1:].expand(missing, -1)]) if missing else block
 
     def _measure(self, rows: Tensor, *samples: Tensor) -> Tensor:
-        values = self.world.task.evaluate(rows, *unflatten(samples, self._form))
+        with SlicedPooling():
+            values = self.world.task.evaluate(rows, *unflatten(samples, self._form))
         return torch.stack([values[name].to(rows.dtype) for name in self.names])
 
     def close(self) -> None:
@@ -138,6 +145,36 @@ class Evaluator:
         self._workers.close()
 
 
-def _outputs(world: World) -> int:
-    """Numbers that the widest tensor of a model's state has a column for: a guess at its activations."""
-    return max((entry.shape[0] for entry in world.layout.entries if entry.shape), default=1)
+def _widest(world: World) -> int:
+    """Most numbers for a sample in one tensor between a model's layers."""
+    guessed = max((entry.shape[0] for entry in world.layout.entries if entry.shape), default=1)
+    inputs, targets = (take(tree, slice(0, _SAMPLES_TRIED)) for tree in world.own_tests[0])
+    row = world.task.initial_row().to(world.dtype)[None]
+    try:
+        widths = _Widths()  # type: ignore[no-untyped-call]
+        with torch.no_grad(), widths:
+            world.task.evaluate(row, inputs, targets)
+    except Exception:  # a metric may need more samples, and what fails on all of them is named there
+        return guessed
+    return max(guessed, int(widths.most) // min(_SAMPLES_TRIED, count(targets)))
+
+
+class _Widths(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the most numbers that an operation computes."""
+
+    most: int = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an operation."""
+        found = func(*args, **(kwargs or {}))
+        # Copies are of rows and samples, views of nothing.
+        if not func.is_view and func.overloadpacket not in _COPIES:
+            sizes = [leaf.numel() for leaf in leaves(found) if isinstance(leaf, Tensor)]
+            self.most = max(self.most, *sizes, 0)
+        return found

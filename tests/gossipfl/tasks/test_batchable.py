@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from gossipfl.tasks.batchable import BatchableOperators
+from gossipfl.tasks.batched_pooling import SlicedPooling
 
 ROWS, SAMPLES, HEADS, LENGTH, WIDTH = 5, 3, 2, 7, 4
 DRAWS = torch.Generator().manual_seed(1)
@@ -87,3 +90,28 @@ def test_multihead_attention_makes_no_call_a_row_and_copies_no_weights(batch_fir
     products = [node for node in many.graph.nodes if node.target is torch.ops.aten.bmm.default]
     assert products
     assert all(node.meta["tensor_meta"].shape[0] == 16 for node in products)
+
+
+@pytest.mark.parametrize(
+    ("window", "sliced"), [(2, True), (3, True), ((1, 2), True), ({"kernel_size": 3, "stride": 2}, False)]
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_pooling_and_its_gradient_are_torchs_bit_for_bit(window: Any, sliced: bool, alone: bool) -> None:
+    """Also where numbers are equal, of which the first has the gradient; other windows are left to torch."""
+    pool = nn.MaxPool2d(**window) if isinstance(window, dict) else nn.MaxPool2d(window)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(-2, 3, (ROWS, SAMPLES, 2, 9, 8), generator=generator).double().requires_grad_()
+    if alone:
+        with SlicedPooling():
+            found = torch.stack([pool(row) for row in images])
+    else:
+        with BatchableOperators():
+            found = vmap(pool)(images)
+    expected = torch.stack([pool(row) for row in images])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    weights = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    gradients = [torch.autograd.grad((each * weights).sum(), images)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+    with BatchableOperators():
+        graph = make_fx(vmap(pool))(images.detach())
+    assert any("maximum" in str(node.target) for node in graph.graph.nodes) == sliced

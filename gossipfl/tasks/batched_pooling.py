@@ -1,0 +1,123 @@
+"""Max pooling of many rows at once, by maxima of slices: torch's own looks at one window after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["POOLING", "SlicedPooling", "max_pool"]
+
+POOLING = (functional.max_pool2d, torch.max_pool2d)
+
+_MOST_IN_A_WINDOW = 4  # along one dimension; each is a pass over the numbers
+
+
+def max_pool(  # noqa: PLR0917 - torch calls it
+    inputs: Tensor,
+    kernel_size: Any,  # noqa: ANN401
+    stride: Any = None,  # noqa: ANN401
+    padding: Any = 0,  # noqa: ANN401
+    dilation: Any = 1,  # noqa: ANN401
+    ceil_mode: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    return_indices: bool = False,  # noqa: FBT001, FBT002
+) -> Any:  # noqa: ANN401
+    """Compute `torch.nn.functional.max_pool2d`; windows that overlap, are padded or large are left to torch."""
+    sizes, strides = _pair(kernel_size), _pair(kernel_size if stride in (None, []) else stride)
+    plain = _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode and not return_indices
+    if not plain or sizes != strides or max(sizes) > _MOST_IN_A_WINDOW or inputs.dim() < 3:
+        options = padding, dilation, ceil_mode, return_indices
+        torchs: Any = functional.max_pool2d
+        return torchs(inputs, kernel_size, stride, *options)
+    # The last dimension first: of equal numbers in a window the first in order of rows then has the gradient.
+    return _of_dimension(_of_dimension(inputs, -1, sizes[1]), -2, sizes[0])
+
+
+class SlicedPooling(TorchFunctionMode):
+    """While this is active, models are pooled as many are, each alone; and attention takes no short cut of one."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an operator, or its replacement."""
+        return (max_pool if func in POOLING else func)(*args, **(kwargs or {}))
+
+
+def _of_dimension(inputs: Tensor, dimension: int, size: int) -> Tensor:
+    if size == 1:
+        return inputs
+    found: Tensor = _Maxima.apply(inputs, dimension, size)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Maxima(torch.autograd.Function):
+    """Maxima of windows along one dimension, counted from the last; what is left over is dropped."""
+
+    @staticmethod
+    def forward(inputs: Tensor, dimension: int, size: int) -> Tensor:
+        first, *others = _slices(inputs, dimension, size)
+        if not others:
+            return first.clone()
+        found = torch.maximum(first, others[0])
+        for other in others[1:]:
+            torch.maximum(found, other, out=found)
+        return found
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401
+        ctx.dimension, ctx.size = inputs[1:]
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        inputs, found = ctx.saved_tensors
+        whole = inputs.shape[ctx.dimension] % ctx.size == 0
+        by_inputs = (torch.empty if whole else torch.zeros)(
+            inputs.shape, dtype=inputs.dtype, device=inputs.device
+        )
+        taken = None
+        for one, to in zip(
+            _slices(inputs, ctx.dimension, ctx.size),
+            _slices(by_inputs, ctx.dimension, ctx.size),
+            strict=True,
+        ):
+            largest = one == found
+            torch.mul(by, largest if taken is None else largest & ~taken, out=to)
+            taken = largest if taken is None else taken | largest
+        return by_inputs, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any,  # noqa: ANN401
+        in_dims: tuple[int | None, ...],
+        inputs: Tensor,
+        dimension: int,
+        size: int,
+    ) -> tuple[Tensor, int]:
+        """Compute all rows at once."""
+        del info
+        return _of_dimension(inputs.movedim(in_dims[0] or 0, 0), dimension, size), 0
+
+
+def _slices(tensor: Tensor, dimension: int, size: int) -> list[Tensor]:
+    """Members of all windows: the first of each, the second of each, and so on."""
+    dimension %= tensor.dim()
+    windows = tensor.shape[dimension] // size
+    kept = tensor.narrow(dimension, 0, windows * size)
+    shape = tensor.shape[:dimension], tensor.shape[dimension + 1 :]
+    return list(kept.view(*shape[0], windows, size, *shape[1]).unbind(dimension + 1))
+
+
+def _pair(value: Any) -> tuple[int, int]:  # noqa: ANN401
+    one, other = (value, value) if isinstance(value, int) else (value * 2 if len(value) == 1 else value)
+    return int(one), int(other)
