@@ -84,8 +84,13 @@ class _LSTM(_Cell):
             entry, forget, new, out = active[step].chunk(4, dim=-1)
             before = cells[step - 1] if step else cell
             by_cell = by_cell + _tanh_backward(by_hidden * out, squashed[step])
-            parts = by_cell * (2 * new - 1), by_cell * before, 2 * by_cell * entry, by_hidden * squashed[step]
-            by_gates.append(_sigmoid_backward(torch.cat(parts, dim=-1), active[step]))
+            parts = (
+                _sigmoid_backward(by_cell * (2 * new - 1), entry),
+                _sigmoid_backward(by_cell * before, forget),
+                _sigmoid_backward(2 * by_cell * entry, new),
+                _sigmoid_backward(by_hidden * squashed[step], out),
+            )
+            by_gates.append(torch.cat(parts, dim=-1))
             by_cell = by_cell * forget
         all_steps = torch.stack(by_gates[::-1], dim=-3)
         by_state = _summed(all_steps, _shifted(hidden, outputs))
