@@ -7,7 +7,7 @@ import secrets
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -60,7 +60,11 @@ def ray_workers(on: str, *, jobs: int | None, means: Means) -> Iterator[RayWorke
 
 @dataclass(slots=True)
 class _UnderWay:
+    """A job that is given out, with references to its files and samples: the same when it is given again."""
+
     given: Assignment
+    shipment: Any
+    data: Any
     tries: int = 1
 
 
@@ -113,7 +117,8 @@ class RayWorkers:
             try:
                 while True:
                     while not interrupted() and self._has_room() and (given := take()) is not None:
-                        self._send(_UnderWay(given), board)
+                        scenario = given.job.scenario
+                        self._send(_UnderWay(given, self._shipment(scenario), self._data(scenario)), board)
                     if interrupted() and not asked:
                         asked = True
                         self._withdraw_waiting()
@@ -176,10 +181,8 @@ class RayWorkers:
             max_retries=0,  # the driver tries again, and can say what happened
             runtime_env={"env_vars": self._means.environment},
         )
-        scenario = given.job.scenario
         self._shares.pop(given.job.run, None)
-        reference = task.remote(errand, self._shipment(scenario), self._data(scenario), board)
-        self._under_way[reference] = it
+        self._under_way[task.remote(errand, it.shipment, it.data, board)] = it
 
     def _shipment(self, scenario: Scenario) -> Any:
         paths = paths_in(tomllib.loads(to_toml(scenario)))
@@ -219,7 +222,7 @@ class RayWorkers:
             lost.ObjectLostError,
         ) as error:
             if it.tries < _TRIES and again:
-                self._send(_UnderWay(it.given, it.tries + 1), board)
+                self._send(replace(it, tries=it.tries + 1), board)
             else:
                 done(Outcome(job=job, state="failed", error=_epitaph(error, it.tries)))
             return
