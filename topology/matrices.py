@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ from scipy.sparse import coo_array, csr_array, issparse, load_npz
 from topology.errors import InvalidParameter
 from topology.text import fields_of, numbers_of, read_text
 
-__all__ = ["read_matrix"]
+__all__ = ["read_matrices", "read_matrix"]
+
+Matrix: TypeAlias = csr_array | npt.NDArray[np.float64]
 
 
-def read_matrix(path: Path) -> csr_array | npt.NDArray[np.float64]:
+def read_matrix(path: Path) -> Matrix:
     """Return the matrix in a file, sparse where the file is.
 
     Parameters
@@ -33,6 +35,29 @@ def read_matrix(path: Path) -> csr_array | npt.NDArray[np.float64]:
     OSError
         If it cannot be read.
     """
+    matrix = _read(path)
+    if matrix.ndim != 2:
+        raise InvalidParameter(f"{path} holds no matrix", expected="two dimensions", got=matrix.shape)
+    return matrix
+
+
+def read_matrices(path: Path) -> list[Matrix]:
+    """Return the matrices in a file: of an array [T, n, n] in a ``.npy`` or ``.npz``, T; of any other, one.
+
+    Raises
+    ------
+    InvalidParameter
+        If the file holds neither.
+    OSError
+        If it cannot be read.
+    """
+    found = _read(path)
+    if found.ndim not in (2, 3):
+        raise InvalidParameter(f"{path} holds no matrix", expected="two or three dimensions", got=found.shape)
+    return [found] if found.ndim == 2 else list(found)
+
+
+def _read(path: Path) -> Matrix:
     readers = {".npy": partial(np.load, allow_pickle=False), ".npz": _npz, ".mtx": mmread, ".csv": _csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -48,8 +73,6 @@ def read_matrix(path: Path) -> csr_array | npt.NDArray[np.float64]:
         raise InvalidParameter(
             f"{path} holds no matrix", expected=f"numbers, as a {path.suffix} file", got=str(error)
         ) from None
-    if matrix.ndim != 2:
-        raise InvalidParameter(f"{path} holds no matrix", expected="two dimensions", got=matrix.shape)
     return matrix
 
 

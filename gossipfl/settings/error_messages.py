@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from gossipfl.settings.places import cited, value_at
 from topology.spelling import did_you_mean
@@ -61,8 +62,11 @@ def explained(
             message, got = f"there is no {tag!r}; expected one of {tags}", ""
             hint = _sentence(did_you_mean(tag, tags.split(", ")))
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(model, names[:-1], of=value_at(table, names[:-1]))
+            above = value_at(table, names[:-1])
+            known = _known_keys(model, names[:-1], of=above)
             suggestion = did_you_mean(names[-1], known)
+            if suggestion is None and (taking := _taking(mistake["input"], model, names[:-1], of=above)):
+                suggestion = f"Did you mean {taking!r}, which takes {mistake['input']!r}?"
             message, got = f"unknown key {names[-1]!r}", ""
             if names[-1] in _known_keys(model, names[:-1]):
                 message, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
@@ -114,12 +118,28 @@ def _is_union_tag(part: object, location: tuple[Any, ...], table: object) -> boo
 
 def _known_keys(root: type[BaseModel], names: Sequence[str], *, of: object = None) -> set[str]:
     """Keys of a table; with ``of``, of the variant that it names."""
+    return {key for model in _known_models(root, names, of=of) for key in _fields_of(model)}
+
+
+def _taking(value: object, root: type[BaseModel], names: Sequence[str], *, of: object) -> str | None:
+    """The one key of a table that this text is a choice of, if there is one."""
+    fields = [item for model in _known_models(root, names, of=of) for item in _fields_of(model).items()]
+    found = {key for key, field in fields if isinstance(value, str) and value in _choices(field.annotation)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _choices(annotation: object) -> list[object]:
+    inner = getattr(annotation, "__args__", ())
+    return [choice for each in inner for choice in ([each] if isinstance(each, str) else _choices(each))]
+
+
+def _known_models(root: type[BaseModel], names: Sequence[str], *, of: object) -> list[type[BaseModel]]:
     models = _models_at(root, names)
     if isinstance(of, dict):
         models = [derived for derived in (_derived(model, of) for model in models) if derived] or models
     named = [of.get(key) for key in ("name", "kind")] if isinstance(of, dict) else []
     fitting = [m for m in models if any(_tag_of(m, key) in named for key in ("name", "kind"))]
-    return {key for model in fitting or models for key in _keys_of(model)}
+    return fitting or models
 
 
 def _derived(model: type[BaseModel], table: dict[str, Any]) -> type[BaseModel] | None:
@@ -128,9 +148,9 @@ def _derived(model: type[BaseModel], table: dict[str, Any]) -> type[BaseModel] |
     return variant(table) if variant else None
 
 
-def _keys_of(model: type[BaseModel]) -> set[str]:
+def _fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     variants = getattr(model, "variants", list)
-    return {key for each in (model, *variants()) for key in each.model_fields}
+    return {key: field for each in (model, *variants()) for key, field in each.model_fields.items()}
 
 
 def _tag_of(model: type[BaseModel], key: str) -> object:

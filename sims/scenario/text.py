@@ -70,7 +70,8 @@ def _as_text(tables: Mapping[str, Any]) -> str:
         raise InvalidScenario(
             "a scenario holds tables, lists, texts, numbers and truth values",
             got=str(error),
-            remedy="Leave out keys that are None, and pass paths as text.",
+            remedy="Leave out keys that are None, pass paths as text, write functions as package.module:name, "
+            "and put arrays into files.",
         ) from error
 
 
@@ -147,6 +148,13 @@ def parse_scenario(
     >>> scenario.population.nodes
     8
     """
+    if not isinstance(text, str):
+        raise InvalidScenario(
+            "parse_scenario reads the text of a TOML file",
+            expected="a text",
+            got=type(text).__name__,
+            remedy="Give files, names and mappings to load_scenario.",
+        )
     table = parsed(text, source=source, error=InvalidScenario)
     override_all(table, overrides)
     if directory is not None:

@@ -202,6 +202,12 @@ def load_sweep(file: Path | str) -> Sweep:
     >>> load_sweep("algorithms").name
     'algorithms'
     """
+    if not isinstance(file, (str, Path)):
+        raise InvalidSweep(
+            "this is no sweep",
+            expected="a TOML file, the name of a ready-made sweep, or a mapping",
+            got=type(file).__name__,
+        )
     path, text = read_toml(file, kind="sweep", directory=SCENARIOS / "sweeps", error=InvalidSweep)
     return parse_sweep(text, source=str(path), directory=path.parent)
 
@@ -234,6 +240,10 @@ def parse_sweep(
     >>> parse_sweep(table).grid
     {'training.learning_rate': (0.1, 0.3)}
     """
+    if not isinstance(text, (str, Mapping)):
+        raise InvalidSweep(
+            "this is no sweep", expected="the text of a TOML file, or a mapping", got=type(text).__name__
+        )
     if isinstance(text, str):
         table = parsed(text, source=source, error=InvalidSweep)
     else:

@@ -228,7 +228,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         matrix_of_file,
-        summary="your own mixing matrix: .npz, .npy, .mtx or .csv, as `gossipfl topology export` writes them",
+        summary="your own mixing matrix, or [T, n, n] in turn: .npz, .npy, .mtx, .csv, as of `topology export`",
         example="matrix:network.npz",
         name="matrix",
         directed=True,

@@ -10,8 +10,8 @@ import numpy as np
 from topology.bounds import Natural, Positive, check_at_least
 from topology.errors import InvalidParameter
 from topology.graphs import Topology, d_cliques
-from topology.matrices import read_matrix
-from topology.sequences import MixingSequence, adaptive_matching, static
+from topology.matrices import read_matrices, read_matrix
+from topology.sequences import MixingSequence, adaptive_matching, in_turn
 from topology.sequences.adaptive import Matching
 
 __all__ = ["adaptive_matching_of_file", "d_cliques_of_classes", "matrix_of_file"]
@@ -59,7 +59,7 @@ def d_cliques_of_classes(  # noqa: PLR0917 - in the order of unnamed values
 
 
 def matrix_of_file(path: Path) -> MixingSequence:
-    """Return the sequence that uses the mixing matrix of a file in every round.
+    """Return the sequence that uses the mixing matrix of a file in every round, or its matrices in turn.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def matrix_of_file(path: Path) -> MixingSequence:
     NotMixingMatrix
         If a row of it does not sum to 1.
     """
-    return static(read_matrix(Path(path)), name=Path(path).stem)
+    return in_turn(read_matrices(Path(path)), name=Path(path).stem)
 
 
 def adaptive_matching_of_file(  # noqa: PLR0917 - in the order of unnamed values

@@ -15,7 +15,7 @@ from topology import mixing
 from topology.catalogue.expression import Expression, parse
 from topology.errors import InvalidParameter, TopologyError
 from topology.graphs import Topology, from_networkx
-from topology.sequences import MixingSequence, static
+from topology.sequences import MixingSequence, in_turn, static
 from topology.sequences.shuffled import shuffled, shuffled_graph
 
 __all__ = ["NamedTopology", "build"]
@@ -143,17 +143,20 @@ def _weighted(graph: Topology, weights: str) -> csr_array:
 
 
 def _adopted(made: Any, name: str) -> Topology | MixingSequence:  # noqa: ANN401 - whatever a function returns
-    """What a function returned, as a graph or a mixing sequence: it may be a networkx graph or a matrix [n, n]."""
+    """What a function returned, as a graph or a mixing sequence: a networkx graph, a matrix [n, n], or several."""
     if isinstance(made, (Topology, MixingSequence)):
         return made
     import networkx as nx
 
     if isinstance(made, nx.Graph):
         return from_networkx(made, name=name)
+    several = isinstance(made, (list, tuple)) and all(issparse(W) or isinstance(W, np.ndarray) for W in made)
+    if several or (isinstance(made, np.ndarray) and made.ndim == 3):
+        return in_turn(list(made), name=name)
     if issparse(made) or isinstance(made, np.ndarray):
         return static(made, name=name)
     raise InvalidParameter(
         f"{name} returned no topology",
-        expected="a networkx graph, a Topology, a MixingSequence or a mixing matrix",
+        expected="a networkx graph, a Topology, a MixingSequence, a mixing matrix or a list of them",
         got=type(made).__name__,
     )

@@ -10,6 +10,7 @@ from topology.sequences.colouring import matching_decomposition
 from topology.sequences.epidemic import epidemic
 from topology.sequences.equi import equi_dynamic, equi_static
 from topology.sequences.exponential import k_peer_exponential, one_peer_exponential, static
+from topology.sequences.given import in_turn
 from topology.sequences.grids import hyper_hypercube, moshpit
 from topology.sequences.matcha import activation_probabilities, matcha
 from topology.sequences.matching import random_matching
@@ -26,6 +27,7 @@ __all__ = [
     "equi_dynamic",
     "equi_static",
     "hyper_hypercube",
+    "in_turn",
     "k_peer_exponential",
     "matcha",
     "matching_decomposition",

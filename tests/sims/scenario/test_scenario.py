@@ -214,3 +214,24 @@ def test_a_mistake_in_the_file_is_not_blamed_on_an_override():
     text = SMALL.replace("nodes = 24", "nodes = 1")
     with pytest.raises(InvalidScenario, match=r"^t:5:1: population\.nodes"):
         parse_scenario(text, source="t", overrides=["network.loss=0.1"])
+
+
+def test_an_unknown_key_is_recognised_by_its_value():
+    """A topology's `mode` is an algorithm's `variant`: what is given says which key is meant."""
+    table = {
+        "population": {"nodes": 8},
+        "algorithm": {"name": "epidemic_learning", "degree": 2, "mode": "local"},
+    }
+    with pytest.raises(
+        InvalidScenario, match=r"unknown key 'mode'\. Did you mean 'variant', which takes 'local'\?"
+    ):
+        load_scenario(table)
+    table["algorithm"]["mode"] = "somewhere"
+    with pytest.raises(InvalidScenario, match=r"known are codec, degree, variant, weights"):
+        load_scenario(table)
+
+
+@pytest.mark.parametrize("given", [{"population": {"nodes": 8}}, 3, None])
+def test_what_is_no_text_is_named(given):
+    with pytest.raises(InvalidScenario, match="text of a TOML file"):
+        parse_scenario(given)

@@ -2,6 +2,7 @@
 
 import pytest
 
+import sims
 from sims.errors import InvalidScenario, InvalidSweep
 from sims.sweeping.settings import load_sweep, parse_sweep
 
@@ -74,3 +75,9 @@ def test_missing_files_are_named(tmp_path):
     (tmp_path / "s.toml").write_text('scenario = "digit"')
     with pytest.raises(InvalidScenario, match=r"s\.toml: scenario: .*Did you mean 'digits'"):
         load_sweep(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize("read", [sims.sweep, sims.parse_sweep, sims.load_sweep])
+def test_what_is_no_sweep_is_named(read):
+    with pytest.raises(InvalidSweep, match="this is no sweep; expected"):
+        read(3)
