@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge
-from scipy.spatial import KDTree
 
 from topology.bounds import Positive, Share, check_at_least, check_fraction, check_number
 from topology.errors import ImpossibleDegree
@@ -283,6 +282,8 @@ def geometric(
     Penrose, "Random geometric graphs", Oxford University Press, 2003: in two dimensions the graph connects
     around ``radius = √(ln n / (π n))``.
     """
+    from scipy.spatial import KDTree  # a tenth of a second that no other graph needs
+
     n, dimensions = check_at_least("n", n, 1), check_at_least("dimensions", dimensions, 1)
     radius = check_number("radius", radius, gt=0, remedy="Pass e.g. radius=0.2")
     positions = np.random.Generator(np.random.Philox(seed)).random((n, dimensions))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.optimize import linprog, minimize_scalar
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import laplacian
 
@@ -110,6 +109,8 @@ def activation_probabilities(
             got=topology.n,
             remedy="Use random_matching or epidemic, which need no preparation",
         )
+    from scipy.optimize import minimize_scalar  # a tenth of a second that nobody else needs
+
     count, n = len(matchings), topology.n
     if n == 1:
         return np.empty(0), 0.0, 0.0
@@ -129,6 +130,8 @@ def activation_probabilities(
 
 def _best_probabilities(laplacians: list[csr_array], matchings: list[IntArray], total: float) -> FloatArray:
     """Kelley's cutting planes on the concave λ₂: each eigenvector v gives λ₂ ≤ Σ pⱼ vᵀLⱼv."""
+    from scipy.optimize import linprog
+
     count, n = len(laplacians), laplacians[0].shape[0]
     p = np.full(count, total / count)
     best_value, best_p = -1.0, p

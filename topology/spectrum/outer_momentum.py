@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from topology.bounds import check_number
 from topology.errors import InvalidParameter, TooLarge
@@ -201,6 +200,8 @@ def _factors_of(sequence: MixingSequence) -> Callable[[float, float], float]:
 
 
 def _fastest(factors: Callable[[float, float], float], mu: float) -> OuterStep:
+    from scipy.optimize import minimize_scalar
+
     grid = np.linspace(0, 2 * (1 + mu), 41)
     best = 1 + int(np.argmin([factors(float(eta), mu) for eta in grid[1:-1]]))
     around = (float(grid[best - 1]), float(grid[best + 1]))
