@@ -70,7 +70,7 @@ def _as_text(tables: Mapping[str, Any]) -> str:
         raise InvalidScenario(
             "a scenario holds tables, lists, texts, numbers and truth values",
             got=str(error),
-            remedy="Leave out keys that are None, pass paths as text, write functions as package.module:name, "
+            remedy="Leave out keys that are None, pass paths as text, write functions as module:name, "
             "and put arrays into files.",
         ) from error
 

@@ -1,5 +1,7 @@
 """Scenario files: what they say, and what is said of those that are wrong."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -235,3 +237,38 @@ def test_an_unknown_key_is_recognised_by_its_value():
 def test_what_is_no_text_is_named(given):
     with pytest.raises(InvalidScenario, match="text of a TOML file"):
         parse_scenario(given)
+
+
+@pytest.mark.slow
+def test_a_script_names_what_it_defines_itself(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        """
+import numpy as np
+import sims
+from tests.sims.worlds import blobs
+
+
+def halves(targets, nodes, seed):
+    return np.array_split(np.argsort(np.asarray(targets), kind="stable"), nodes)
+
+
+def pairs():
+    W = np.kron(np.eye(5), np.full((2, 2), 0.5))
+    return [W, np.roll(W, (1, 1), axis=(0, 1))]
+
+
+scenario = {
+    "population": {"nodes": 10},
+    "task": {"name": "__main__:blobs", "partition": "__main__:halves"},
+    "topology": {"name": "__main__:pairs"},
+    "algorithm": {"name": "d_psgd"},
+    "stop": {"rounds": 4},
+    "evaluate": {"every": 2},
+}
+print(sims.run(scenario, compile_when="never").evaluations["round"].to_list())
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "mine.py")], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.stdout == "[0.0, 2.0, 4.0]\n", done.stderr
