@@ -89,12 +89,13 @@ class Engine:
     ) -> None:
         self.world, algorithm = world, world.message_algorithm
         self.device = torch.device(device)
-        n, first = world.scenario.population.nodes, world.first_nodes()
+        data, first = world.trainer.data, world.first_nodes()
+        n, everybody = len(data.counts), world.scenario.population.nodes
         self.packing = Packing.of(first, algorithm.behaviour.carries)
         on_cpu = self.device.type == "cpu"
         row_bytes = first.rows.element_size() * self.packing.width
         chosen = partial(block_size, threads=threads) if on_cpu else card_block_size
-        self.block = block or chosen(row_bytes=row_bytes, nodes=n)
+        self.block = block or chosen(row_bytes=row_bytes, nodes=everybody)
         self.width = wave_width(nodes=n, block=self.block)
         self._batching = Batching.of(world)
         self.vectorised = self._batching.holds
@@ -102,7 +103,6 @@ class Engine:
         self.table = first_table(first, self.packing, world.scenario, device=self.device)
         self.phases = Phases()
         self.during: Callable[[float], None] = lambda share: None
-        data = world.trainer.data
         trains = world.scenario.training.enabled
         batches = np.minimum(data.counts, world.scenario.training.batch_size)
         if not self.vectorised or not trains:  # then nothing depends on how many samples there are

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from sims.compiler.timeline import Window
+from sims.engine.engine import Arrays, Engine
 from sims.world import World
 
-__all__ = ["Everybody", "Part", "Surroundings"]
+__all__ = ["Everybody", "Execution", "Part", "Surroundings"]
 
 Ints = NDArray[np.int64]
 
@@ -38,6 +40,22 @@ class Surroundings:
     reach: Callable[[Tensor], Tensor]
 
 
+class Execution(Protocol):
+    """Whatever executes windows of a timeline, and has the state that these change."""
+
+    def execute(self, window: Window) -> Ints:
+        """Execute a window; return for each pending message its reference from now on (`Timeline.kept`)."""
+        ...
+
+    def state(self) -> Arrays:
+        """All that changes, as named arrays, for a checkpoint."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a value of `state`."""
+        ...
+
+
 class Part(Protocol):
     """A part of a population."""
 
@@ -57,6 +75,10 @@ class Part(Protocol):
 
     def mean(self, rows: Tensor) -> Tensor:
         """The mean of the rows of all nodes, ``[1, K]``, of which one's own are ``[B, K]``; everybody calls it."""
+        ...
+
+    def execution(self, engine: Engine) -> Execution:
+        """Execution of windows of the whole network, by the engine of one's own nodes."""
         ...
 
     def around(self, matrix: csr_array, *, owners: Ints | None = None) -> Surroundings:
@@ -100,6 +122,10 @@ class Everybody:
     def mean(self, rows: Tensor) -> Tensor:
         """Their mean."""
         return rows.mean(dim=0, keepdim=True)
+
+    def execution(self, engine: Engine) -> Engine:
+        """The engine's."""
+        return engine
 
     def around(self, matrix: csr_array, *, owners: Ints | None = None) -> Surroundings:
         """The whole matrix, of rows that are all there."""

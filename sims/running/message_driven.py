@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
 from sims.engine import Engine
 from sims.engine.engine import Arrays
+from sims.engine.part import Everybody, Part
 from sims.engine.programme import Compile
 from sims.engine.receiving import engine_of
 from sims.errors import NotSimulable
@@ -18,7 +19,10 @@ from sims.scenario import Scenario
 from sims.world import World
 from sims.world.networks import NeighbourLists, neighbour_lists
 
-__all__ = ["MessageDriven"]
+__all__ = ["TIMELINE", "MessageDriven"]
+
+TIMELINE = "timeline."
+"""Names of arrays of the timeline begin with this in a checkpoint."""
 
 
 class MessageDriven(Simulation):
@@ -35,6 +39,7 @@ class MessageDriven(Simulation):
         compile_when: Compile,
         device: str,
         neighbours: NeighbourLists | None = None,
+        part: Part | None = None,
     ) -> None:
         if scenario.masked_sums is not None:
             raise NotSimulable(
@@ -49,22 +54,25 @@ class MessageDriven(Simulation):
             message_bytes=world.message_bytes,
             numbers=world.trainer.data.numbers,
         )
-        self._scenario, self._world = scenario, world
+        self._scenario, self._message_bytes = scenario, world.message_bytes
         self._timeline = Timeline(conditions)
+        part = part or Everybody(scenario.population.nodes)
+        self._numbers = part.numbers
         self.engine = engine_of(
-            world,
+            part.world(world),
             indptr=indptr,
             expected_updates=scenario.population.nodes * scenario.stop.rounds,
             threads=threads,
             compile_when=compile_when,
             device=device,
         )
+        self._execution = part.execution(self.engine)
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Execute windows until ``rounds``."""
         for window in self._timeline.windows(ticks(self.seconds(rounds))):
             self.engine.during = self._share_of(window)
-            self._timeline.kept(self.engine.execute(window))
+            self._timeline.kept(self._execution.execute(window))
             if between():
                 return False
         self._require_same_ages()
@@ -81,13 +89,14 @@ class MessageDriven(Simulation):
         expected, table = self._timeline.ages, self.engine.table
         if expected is None:
             return
+        expected = expected.reshape(self._scenario.population.nodes, -1)[self._numbers].reshape(-1)
         got = table.ages[: table.n].reshape(-1).cpu().numpy()
         if not np.array_equal(expected, got):
             node = int(np.flatnonzero(expected != got)[0]) // (len(got) // table.n)
             raise NotSimulable(
                 f"models of {self._scenario.algorithm.name!r} have other ages than its behaviour declares, and "
                 "token accounts go by these",
-                got=f"{got.reshape(table.n, -1)[node].max()} at node {node}",
+                got=f"{got.reshape(table.n, -1)[node].max()} at node {self._numbers[node]}",
                 expected=f"{expected.reshape(table.n, -1)[node].max()}",
                 remedy='Correct Behaviour.ages, or set flow.useful = "all".',
             )
@@ -111,7 +120,7 @@ class MessageDriven(Simulation):
         return {
             "messages": counts["sent"],
             **{name: counts[name] for name in ("requests", "lost", "unreachable")},
-            "bytes": counts["sent"] * self._world.message_bytes,
+            "bytes": counts["sent"] * self._message_bytes,
             "updates": self.phases.updates,
             **self.engine.refused,
         }
@@ -123,14 +132,15 @@ class MessageDriven(Simulation):
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
         return {
-            **{f"timeline.{name}": array for name, array in self._timeline.state().items()},
-            **self.engine.state(),
+            **{f"{TIMELINE}{name}": array for name, array in self._timeline.state().items()},
+            **self._execution.state(),
             "updates": np.array([self.phases.updates]),
         }
 
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint."""
-        prefix = "timeline."
-        self._timeline.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.engine.restore(state)
+        self._timeline.restore(
+            {name.removeprefix(TIMELINE): array for name, array in state.items() if name.startswith(TIMELINE)}
+        )
+        self._execution.restore(state)
         self.phases.updates = int(state["updates"][0])

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from gossipfl.tasks.samples import map_leaves
 from gossipfl.training import NodeData
+from sims.engine.engine import Engine
 from sims.engine.part import Surroundings
 from sims.sharding.boundary import boundary_of
+from sims.sharding.messages import ShardMessages
 from sims.sharding.partition import Partition
 from sims.sharding.post import Post
 from sims.world import World
@@ -56,10 +58,14 @@ class ShardPart:
         """The mean of the rows of all nodes, ``[1, K]``: sums in float64, added in the order of the shards."""
         own = rows.sum(dim=0, keepdim=True, dtype=torch.float64).cpu().numpy()
         others = [each for each in range(self._partition.shards) if each != self._shard]
-        found = self._post.exchanged(dict.fromkeys(others, own), others)
-        found[self._shard] = own
-        total = sum(found[each] for each in range(self._partition.shards))
+        found = self._post.exchanged(dict.fromkeys(others, (own,)), others)
+        found[self._shard] = (own,)
+        total = sum(found[each][0] for each in range(self._partition.shards))
         return torch.from_numpy(total / len(self._partition.shard)).to(rows.device, rows.dtype)
+
+    def execution(self, engine: Engine) -> ShardMessages:
+        """Its part of windows of the whole network."""
+        return ShardMessages(engine, self._partition, self._shard, self._post)
 
     def around(self, matrix: csr_array, *, owners: Ints | None = None) -> Surroundings:
         """One's own rows of a matrix, and the way to what they combine."""
@@ -68,19 +74,18 @@ class ShardPart:
 
         def reach(rows: Tensor) -> Tensor:
             sent = {
-                shard: rows.index_select(0, torch.from_numpy(places).to(rows.device)).cpu().numpy()
+                shard: (rows.index_select(0, torch.from_numpy(places).to(rows.device)).cpu().numpy(),)
                 for shard, places in boundary.sent.items()
             }
-            found = self._post.exchanged(sent, list(boundary.received))
+            found = self._post.exchanged(sent, boundary.received)
             every = rows.new_empty(boundary.matrix.shape[1], rows.shape[1])
             every[: len(rows)] = rows
             for shard, places in boundary.received.items():
+                (theirs,) = found[shard]  # may be in shared memory, and not to be written to
                 if every.device.type == "cpu":
-                    every.numpy()[places] = found[
-                        shard
-                    ]  # which may be in shared memory, and not to be written to
+                    every.numpy()[places] = theirs
                 else:
-                    every[places] = torch.from_numpy(found[shard].copy()).to(rows.device)
+                    every[places] = torch.from_numpy(theirs.copy()).to(rows.device)
             return every
 
         return Surroundings(matrix=boundary.matrix, numbers=boundary.numbers, reach=reach)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ __all__ = ["Key", "Post", "Stopped"]
 
 Key: TypeAlias = tuple[int, int, int]
 """Of a message: the era, its number in it, and the shard that sends it."""
-Rows: TypeAlias = NDArray[Any]
+Rows: TypeAlias = tuple[NDArray[Any], ...]
+"""What goes from shard to shard at once."""
 
 
 class Stopped(Exception):
@@ -72,15 +73,15 @@ class Post:
             self._stopped = True
             self._changed.notify_all()
 
-    def exchanged(self, outgoing: dict[int, Rows], senders: list[int]) -> dict[int, Rows]:
+    def exchanged(self, outgoing: Mapping[int, Rows], senders: Iterable[int]) -> dict[int, Rows]:
         """Send rows to shards and wait for those of others.
 
         All shards call this in the same order: the k-th call of one answers the k-th of another.
 
         Parameters
         ----------
-        outgoing : dict of int to ndarray
-        senders : list of int
+        outgoing : mapping of int to tuple of ndarray
+        senders : iterable of int
             The shards that send to this one.
 
         Raises
@@ -89,7 +90,7 @@ class Post:
         """
         self._number += 1
         for receiver, rows in outgoing.items():
-            self.bytes += rows.nbytes
+            self.bytes += sum(each.nbytes for each in rows)
             self._send(receiver, (self._era, self._number, self.shard), rows)
         started = time.perf_counter()
         found = {}

@@ -13,14 +13,16 @@ _HERE = "Run it on one machine, without --shards."
 
 
 def require_divisible(scenario: Scenario, world: World) -> None:
-    """Refuse a scenario in rounds that shards could not carry out as one machine does.
+    """Refuse a scenario that shards could not carry out as one machine does.
 
     Raises
     ------
     NotSimulable
     """
-    algorithm, name = scenario.algorithm.of_rounds(world.layout), scenario.algorithm.name
-    if algorithm.requirements.server:
+    name = scenario.algorithm.name
+    if not scenario.algorithm.in_rounds:
+        _require_plain_messages(scenario, world)
+    elif scenario.algorithm.of_rounds(world.layout).requirements.server:
         raise NotSimulable(
             f"{name!r} averages at a server, which has the rows of all nodes in one place",
             expected="an algorithm that exchanges rows with neighbours, such as d_psgd",
@@ -34,3 +36,15 @@ def require_divisible(scenario: Scenario, world: World) -> None:
             expected="an attack in the data, such as label_flip",
             remedy=_HERE,
         )
+
+
+def _require_plain_messages(scenario: Scenario, world: World) -> None:
+    """Refuse what message-driven simulations do to messages between their arrival and their merge."""
+    present = {
+        "gate": scenario.gate is not None and scenario.gate.enabled,
+        "engine.rows": scenario.engine.is_compact,
+        "a codec or outgoing that loses something": not world.message_outgoing.is_lossless,
+    }
+    named = [what for what, there in present.items() if there]
+    if named:
+        raise NotSimulable(f"message-driven simulations in shards have no {', '.join(named)}", remedy=_HERE)

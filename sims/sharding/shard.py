@@ -16,6 +16,7 @@ from sims.metrics.evaluation import Evaluator
 from sims.metrics.network_metrics import LAYER
 from sims.running.measuring import used
 from sims.running.memory import MemoryEstimate, check_memory
+from sims.running.message_driven import MessageDriven
 from sims.running.round_based import RoundBased
 from sims.scenario import Scenario
 from sims.sharding.part import ShardPart
@@ -61,6 +62,8 @@ class ShardReport:
     ----------
     counts : dict of str to int
         As `Simulation.counts`.
+    own_counts : tuple of str
+        Which of them are of its own nodes; the others are of the whole network.
     seconds : float
         Simulated, after the rounds that are done.
     online : ndarray
@@ -75,6 +78,7 @@ class ShardReport:
     """
 
     counts: dict[str, int]
+    own_counts: tuple[str, ...]
     seconds: float
     online: Bools
     phases: Phases
@@ -123,7 +127,9 @@ class Shard:
         check_memory(task.memory, available_memory())
         world = build_world(scenario) if world is None else world
         part = ShardPart(task.partition, shard, post)
-        self._simulation = RoundBased(
+        self._in_rounds = scenario.algorithm.in_rounds
+        kind = RoundBased if self._in_rounds else MessageDriven
+        self._simulation: RoundBased | MessageDriven = kind(
             scenario,
             world,
             threads=task.threads,
@@ -159,13 +165,14 @@ class Shard:
         simulation = self._simulation
         return ShardReport(
             counts=simulation.counts(),
+            own_counts=("messages", "bytes", "updates") if self._in_rounds else ("updates",),
             seconds=simulation.seconds(rounds),
             online=simulation.online(),
             phases=simulation.phases,
             sent=self._post.bytes,
             waited=self._post.waited,
             busy=time.process_time(),
-            can_go_back=simulation.engine.clock is None,
+            can_go_back=not isinstance(simulation, RoundBased) or simulation.engine.clock is None,
         )
 
     def measure(self, among: Bools) -> ShardMeasures:

@@ -24,7 +24,7 @@ from sims.scenario import Scenario
 from sims.sharding.crew import Crew, ShardLost
 from sims.sharding.partition import Partition
 from sims.sharding.shard import ShardMeasures, ShardReport
-from sims.sharding.states import RoundStates
+from sims.sharding.states import States
 from sims.world import World
 
 __all__ = ["Sharded"]
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 Ints = NDArray[np.int64]
 _STRIDE_SECONDS = 0.5  # between two looks at whether to stop
 _LOSSES = 5  # in a row, with nothing done between them
-_COUNTED_BY_EACH = ("messages", "bytes", "updates")
 
 
 class Sharded(Simulation):
@@ -48,13 +47,13 @@ class Sharded(Simulation):
     scenario : Scenario
     crew : Crew
     partition : Partition
-    states : RoundStates
+    states : States
     """
 
-    def __init__(self, scenario: Scenario, crew: Crew, partition: Partition, states: RoundStates) -> None:
+    def __init__(self, scenario: Scenario, crew: Crew, partition: Partition, states: States) -> None:
         self._scenario, self.crew, self._partition, self._states = scenario, crew, partition, states
         self._members = [partition.members(each) for each in range(partition.shards)]
-        self._era, self._done = 0, 0.0
+        self._era, self._done, self._kept_at = 0, 0.0, 0.0
         self._kept: Arrays | None = None
         self.losses = self._in_vain = 0
         self._is_behind = False
@@ -137,18 +136,20 @@ class Sharded(Simulation):
         """Totals since the start."""
         every = [report.counts for report in self.reports]
         return {
-            name: sum(counts[name] for counts in every) if name in _COUNTED_BY_EACH else first
+            name: sum(counts[name] for counts in every) if name in self.reports[0].own_counts else first
             for name, first in every[0].items()
         }
 
     def state(self) -> Arrays:
         """All that a checkpoint needs: what one machine would write. It is kept in case a shard is lost."""
-        self._kept = self._states.joined(self._asked("state"))
+        self._kept, self._kept_at = self._states.joined(self._asked("state")), self._done
         return self._kept
 
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint, of shards or of one machine."""
-        self._kept, self._done = state, float(state["progress"][0])
+        # Messages have no rounds: shards that are asked for what is done already do nothing.
+        self._done = self._kept_at = float(state["progress"][0]) if "progress" in state else 0.0
+        self._kept = state
         self._is_behind = True
         self.reports = self._asked("report", (self._done,))
 
@@ -176,8 +177,7 @@ class Sharded(Simulation):
         self.losses, self._in_vain, self._is_behind = self.losses + 1, self._in_vain + 1, True
         if self._in_vain > _LOSSES:
             raise lost
-        since = 0 if self._kept is None else int(self._kept["progress"][0])
-        logger.warning("%s; all shards go back to round %d, and on from there", lost, since)
+        logger.warning("%s; all shards go back to round %g, and on from there", lost, self._kept_at)
 
     def _go_back(self) -> None:
         """Bring all shards to where they were, from the last checkpoint on."""

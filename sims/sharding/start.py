@@ -7,17 +7,16 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from sims.engine.programme import Compile
-from sims.errors import NotSimulable
 from sims.running.memory import estimate_memory
 from sims.scenario import Scenario
 from sims.sharding.crew import Crew, Threads
-from sims.sharding.partition import divided, pattern_of_rounds
+from sims.sharding.partition import divided, pattern_of_lists, pattern_of_rounds
 from sims.sharding.refusals import require_divisible
 from sims.sharding.shard import ShardTask
 from sims.sharding.sharded import Sharded
-from sims.sharding.states import RoundStates
+from sims.sharding.states import MessageStates, RoundStates
 from sims.world import World
-from sims.world.networks import round_network
+from sims.world.networks import neighbour_lists, round_network
 
 __all__ = ["sharded"]
 
@@ -51,14 +50,15 @@ def sharded(
     InvalidScenario, NotSimulable
         If its parts do not fit together, or it cannot be divided.
     """
-    if not scenario.algorithm.in_rounds:
-        raise NotSimulable(
-            f"{scenario.algorithm.name!r} is message-driven, and only simulations in rounds are divided",
-            remedy="Run it on one machine, without --shards.",
-        )
     require_divisible(scenario, world)
-    network = round_network(scenario, class_counts=world.class_counts)
-    partition = divided(scenario.population.nodes, shards, pattern_of_rounds(network))
+    n, states = scenario.population.nodes, None
+    if scenario.algorithm.in_rounds:
+        network = round_network(scenario, class_counts=world.class_counts)
+        partition = divided(n, shards, pattern_of_rounds(network))
+        states = RoundStates(world, network, partition)
+    else:
+        lists = neighbour_lists(scenario, class_counts=world.class_counts)
+        partition = divided(n, shards, pattern_of_lists(n, lists))
     whole = estimate_memory(scenario, world)
     memory = replace(whole, rows=-(-whole.rows // shards), slots=-(-whole.slots // shards))
     task = ShardTask(
@@ -69,4 +69,4 @@ def sharded(
         device=device,
         memory=memory,
     )
-    return Sharded(scenario, crew(task, world), partition, RoundStates(world, network, partition))
+    return Sharded(scenario, crew(task, world), partition, states or MessageStates(partition))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,16 +14,31 @@ from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.training import Nodes
 from sims.engine.engine import Arrays
 from sims.engine.neighbourhoods import Sparse
+from sims.running.message_driven import TIMELINE
 from sims.running.round_based import AUXILIARY, OPTIMISER_STATE
+from sims.sharding.messages import SLOTS
 from sims.sharding.partition import Partition
 from sims.world import World
 from sims.world.networks import RoundNetwork
 
-__all__ = ["RoundStates"]
+__all__ = ["MessageStates", "RoundStates", "States"]
 
 Ints = NDArray[np.int64]
 _PROGRESS = "progress"
+_UPDATES = "updates"
 _OF_NODES = ("rows", "ages", "steps", OPTIMISER_STATE)
+
+
+class States(Protocol):
+    """States of shards, divided and put together."""
+
+    def joined(self, states: Sequence[Arrays]) -> Arrays:
+        """One state of those of all shards."""
+        ...
+
+    def divided(self, state: Arrays) -> list[Arrays]:
+        """The state of each shard, of that of all."""
+        ...
 
 
 class RoundStates:
@@ -85,3 +101,58 @@ class RoundStates:
 
     def _places(self, name: str) -> list[Ints]:
         return self._ends if name in self._of_links else self._members
+
+
+class MessageStates:
+    """States of message-driven simulations: rows of nodes, and snapshots that are on their way.
+
+    One machine has a snapshot in the slot whose number all shards know it by.
+
+    Parameters
+    ----------
+    partition : Partition
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self._members = [partition.members(each) for each in range(partition.shards)]
+        self._n = len(partition.shard)
+
+    def joined(self, states: Sequence[Arrays]) -> Arrays:
+        """One state of those of all shards."""
+        # A timeline goes on in the same arrays.
+        found = {name: np.array(array) for name, array in states[0].items() if name.startswith(TIMELINE)}
+        snapshots = len(states[0][f"{SLOTS}holders"])
+        for name, length in (
+            ("rows", self._n + 1 + snapshots),
+            ("ages", self._n + 1 + snapshots),
+            ("kept", self._n + 1),
+            ("steps", self._n),
+        ):
+            first = states[0][name]
+            whole = np.zeros((length, *first.shape[1:]), dtype=first.dtype)
+            for state, members in zip(states, self._members, strict=True):
+                whole[members] = state[name]
+                if length > self._n + 1:
+                    whole[self._n + 1 + state[f"{SLOTS}held"]] = state[SLOTS + name]
+            found[name] = whole
+        versions = np.zeros(self._n + 1 + snapshots, dtype=np.int64)
+        return {
+            **found,
+            "versions": versions,
+            _UPDATES: np.sum([state[_UPDATES] for state in states], axis=0),
+        }
+
+    def divided(self, state: Arrays) -> list[Arrays]:
+        """The state of each shard, of that of all; snapshots are dealt out in turn."""
+        count = len(state["rows"]) - self._n - 1
+        holders = np.arange(count) % len(self._members)
+        timeline = {name: array for name, array in state.items() if name.startswith(TIMELINE)}
+        parts = []
+        for shard, members in enumerate(self._members):
+            held = np.flatnonzero(holders == shard)
+            part = {name: state[name][members] for name in ("rows", "ages", "kept", "steps")}
+            part |= {SLOTS + name: state[name][self._n + 1 + held] for name in ("rows", "ages")}
+            part |= {f"{SLOTS}held": held, f"{SLOTS}holders": holders}
+            updates = state[_UPDATES] if shard == 0 else 0 * state[_UPDATES]
+            parts.append({**timeline, **part, _UPDATES: updates})
+        return parts

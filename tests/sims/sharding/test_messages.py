@@ -1,0 +1,101 @@
+"""Message-driven simulations: shards against one machine."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sims.compiler.timeline import Timeline, ticks
+from sims.errors import NotSimulable
+from sims.running import run
+from sims.sharding.supersteps import plan_of
+from tests.sims.compiler.test_equality import FAILURES, OTHERS
+from tests.sims.sharding.test_losses import Losing
+from tests.sims.sharding.test_rounds import GRAPH, TRACES, in_shards, require_equal, scenario_of
+from tests.sims.worlds import conditions
+
+DELAYS = [
+    "network.delay={kind='constant',seconds=0.0}",
+    "network.delay={kind='constant',seconds=0.3}",
+    "network.delay={kind='uniform',low=0.0,high=3.0}",
+]
+
+
+@pytest.mark.parametrize("variant", OTHERS.values(), ids=OTHERS)
+def test_every_variant_is_the_same_to_the_bit(variant):
+    """Messages in any order, lost ones, and nodes that come and go."""
+    made = scenario_of("gossip_learning", GRAPH, *FAILURES, *variant)
+    require_equal(run(made, traces=TRACES), in_shards(made, 3))
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    nodes=st.integers(6, 20),
+    shards=st.integers(1, 4),
+    topology=st.sampled_from(["{name='ring'}", "{name='erdos_renyi',p=0.9}", "{name='complete'}"]),
+    delay=st.sampled_from(DELAYS),
+    exchange=st.sampled_from(["push", "pull", "push-pull"]),
+    seed=st.integers(0, 1000),
+)
+def test_any_cut_of_any_network_is_the_same_to_the_bit(nodes, shards, topology, delay, exchange, seed):
+    numbers = f"population.nodes={nodes}", f"seed={seed}"
+    made = scenario_of(
+        "gossip_learning", f"topology={topology}", delay, f"algorithm.exchange={exchange}", *numbers
+    )
+    require_equal(run(made, traces=TRACES), in_shards(made, shards))
+
+
+@pytest.mark.parametrize("first", ["shards", "one machine"])
+def test_a_run_is_resumed_in_shards_and_on_one_machine(first, tmp_path):
+    """Models on their way go from one to the other, too."""
+    made = scenario_of("ad_psgd", GRAPH, "evaluate.every=1", DELAYS[2])
+    whole, stops = run(made, traces=TRACES), iter([False, True])
+
+    def interrupted():
+        return next(stops)
+
+    if first == "shards":
+        part = in_shards(made, 3, out=tmp_path / "run", interrupted=interrupted)
+        rest = run(None, out=tmp_path / "run", resume=True, traces=TRACES)
+    else:
+        part = run(made, out=tmp_path / "run", interrupted=interrupted, traces=TRACES)
+        rest = in_shards(None, 3, out=tmp_path / "run", resume=True)
+    assert not part.finished
+    require_equal(whole, rest)
+
+
+@pytest.mark.parametrize("checkpoints", [(), ("output.checkpoint_every=2",)])
+def test_a_run_that_lost_shards_ends_as_if_it_had_not(checkpoints, tmp_path):
+    made = scenario_of("gossip_learning", GRAPH, "stop.rounds=8", *FAILURES, *checkpoints)
+    losing = Losing((3, 1), (5, 0))
+    many = run(made, out=tmp_path / "run", traces=TRACES, simulated_by=losing, on_progress=losing.look)
+    assert losing.simulation.losses == 2
+    require_equal(run(made, traces=TRACES), many)
+
+
+@pytest.mark.parametrize(("delay", "steps"), [(6.0, 1), (1.5, 4)])
+def test_a_window_is_cut_no_oftener_than_messages_can_cross_it(delay, steps):
+    """In five periods a model goes from shard to shard three times if that takes one and a half, else never."""
+    made = scenario_of("gossip_learning", "topology.name=ring", f"network.delay.seconds={delay}")
+    (window,) = Timeline(conditions(made)).windows(ticks(5.0))
+    none = np.zeros(0, dtype=np.int64)
+    plans = [plan_of(window, first_holders=none, shard_of=np.arange(15) // 8, shard=k) for k in range(2)]
+    assert plans[0].steps == plans[1].steps <= steps
+    assert (plans[0].steps == 1) == (steps == 1)
+    assert sorted([*plans[0].own, *plans[1].own]) == list(range(len(window)))
+    for one, other in (plans, plans[::-1]):
+        assert one.sent[:, [0, 2]].tolist() == other.received[:, [0, 2]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("gate.enabled=true",), "no gate"),
+        (("engine.rows=int8",), "engine.rows"),
+        (("algorithm.codec=bfloat16",), "loses something"),
+        (("attack={name='sign_flip',share=0.2}",), "looks at rows of all honest nodes"),
+    ],
+)
+def test_what_is_done_to_messages_on_arrival_is_refused(overrides, said):
+    with pytest.raises(NotSimulable, match=said):
+        in_shards(scenario_of("gossip_learning", GRAPH, "precision=float32", *overrides), 2)
