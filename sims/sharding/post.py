@@ -35,7 +35,7 @@ class Post:
 
     Attributes
     ----------
-    bytes : int
+    bytes, messages : int
         Sent so far.
     waited : float
         Seconds spent waiting for others.
@@ -48,7 +48,7 @@ class Post:
         *,
         changed: threading.Condition | None = None,
     ) -> None:
-        self.shard, self.bytes, self.waited = shard, 0, 0.0
+        self.shard, self.bytes, self.messages, self.waited = shard, 0, 0, 0.0
         self._send, self._changed = send, changed or threading.Condition()
         self._arrived: dict[Key, Rows] = {}
         self._era = self._number = 0
@@ -90,6 +90,7 @@ class Post:
         """
         self._number += 1
         for receiver, rows in outgoing.items():
+            self.messages += 1
             self.bytes += sum(each.nbytes for each in rows)
             self._send(receiver, (self._era, self._number, self.shard), rows)
         started = time.perf_counter()

@@ -69,8 +69,8 @@ class ShardReport:
     online : ndarray
         Nodes of the whole network that are online, bool ``[N]``.
     phases : Phases
-    sent : int
-        Bytes to other shards.
+    sent, messages : int
+        Bytes to other shards, and messages.
     waited : float
         Seconds of waiting for them.
     busy : float
@@ -83,6 +83,7 @@ class ShardReport:
     online: Bools
     phases: Phases
     sent: int
+    messages: int
     waited: float
     busy: float
     can_go_back: bool
@@ -170,6 +171,7 @@ class Shard:
             online=simulation.online(),
             phases=simulation.phases,
             sent=self._post.bytes,
+            messages=self._post.messages,
             waited=self._post.waited,
             busy=time.process_time(),
             can_go_back=not isinstance(simulation, RoundBased) or simulation.engine.clock is None,

@@ -51,7 +51,7 @@ class Sharded(Simulation):
     """
 
     def __init__(self, scenario: Scenario, crew: Crew, partition: Partition, states: States) -> None:
-        self._scenario, self.crew, self._partition, self._states = scenario, crew, partition, states
+        self._scenario, self.crew, self.partition, self._states = scenario, crew, partition, states
         self._members = [partition.members(each) for each in range(partition.shards)]
         self._era, self._done, self._kept_at = 0, 0.0, 0.0
         self._kept: Arrays | None = None
@@ -171,7 +171,7 @@ class Sharded(Simulation):
                 return found
 
     def _once(self, method: str, given: tuple[Any, ...]) -> list[Any]:
-        return self.crew.ask(method, [given] * self._partition.shards)
+        return self.crew.ask(method, [given] * self.partition.shards)
 
     def _noted(self, lost: ShardLost) -> None:
         self.losses, self._in_vain, self._is_behind = self.losses + 1, self._in_vain + 1, True
@@ -199,7 +199,7 @@ class Sharded(Simulation):
 
     def _joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Rows of all nodes, of those of each shard's."""
-        whole = np.empty((len(self._partition.shard), *parts[0].shape[1:]), dtype=parts[0].dtype)
+        whole = np.empty((len(self.partition.shard), *parts[0].shape[1:]), dtype=parts[0].dtype)
         for members, part in zip(self._members, parts, strict=True):
             whole[members] = part
         return whole

@@ -19,16 +19,23 @@ DELAYS = [
     "network.delay={kind='constant',seconds=0.3}",
     "network.delay={kind='uniform',low=0.0,high=3.0}",
 ]
+QUICK = {"AD-PSGD", "push-sum", "partitioned", "randomized tokens, limited"}
 
 
-@pytest.mark.parametrize("variant", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(variant, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, variant in OTHERS.items()
+    ],
+)
 def test_every_variant_is_the_same_to_the_bit(variant):
     """Messages in any order, lost ones, and nodes that come and go."""
     made = scenario_of("gossip_learning", GRAPH, *FAILURES, *variant)
     require_equal(run(made, traces=TRACES), in_shards(made, 3))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     nodes=st.integers(6, 20),
     shards=st.integers(1, 4),

@@ -11,12 +11,15 @@ from sims.sharding.start import sharded
 from tests.sims.sharding.test_rounds import GRAPH, TRACES, require_equal, scenario_of
 
 
+@pytest.mark.slow
 def test_two_actors_are_one_machine(ray_cluster):
     from sims.sharding.ray_crew import ray_crews
 
-    made = scenario_of("qg_dsgdm", GRAPH)
     with ray_crews("ray") as crew:
-        require_equal(run(made, traces=TRACES), run(made, simulated_by=partial(sharded, shards=2, crew=crew)))
+        for name in ("qg_dsgdm", "ad_psgd"):
+            made = scenario_of(name, GRAPH)
+            many = run(made, simulated_by=partial(sharded, shards=2, crew=crew))
+            require_equal(run(made, traces=TRACES), many)
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from tests.sims.worlds import blobs
 TRACES = Traces()
 SERVERS = {"fedavg", "pooled_sgd"}
 GRAPH = "topology={name='random_regular',degree=4}"
+QUICK = {"coordinate_median", "d_cliques", "epidemic_learning", "pens", "power_gossip", "relay_sgd", "sgp"}
+"""One of each kind of exchange."""
 NEED = {
     "d_cliques": ("topology={name='d_cliques',clique_size=5}",),
     "relay_sgd": ("topology={name='tree',branching=2,depth=3}",),
@@ -76,7 +78,13 @@ def require_equal_records(one, many, *, atol=1e-12):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize("name", sorted(set(algorithm_names("rounds")) - SERVERS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in sorted(set(algorithm_names("rounds")) - SERVERS)
+    ],
+)
 def test_every_algorithm_is_the_same_to_the_bit(name):
     """Nodes with data of other sizes each, on a graph that METIS cuts into three."""
     made = scenario_of(name, *NEED.get(name, (GRAPH,)))
@@ -99,9 +107,12 @@ FEATURES = {
     "single precision": ("precision=float32", "training.momentum=0.9"),
 }
 """What scenarios have besides, each of which reaches for other parts of the engine."""
+SLOW = {"codec", "adamw", "false labels", "links", "buffers"}
 
 
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize(
+    "feature", [pytest.param(each, marks=pytest.mark.slow if each in SLOW else ()) for each in FEATURES]
+)
 def test_every_feature_is_the_same_to_the_bit(feature):
     made = scenario_of("d_psgd", GRAPH, *FEATURES[feature])
     one, many = run(made, traces=TRACES), in_shards(made, 2)
@@ -109,7 +120,7 @@ def test_every_feature_is_the_same_to_the_bit(feature):
     require_equal_records(one, many, atol=1e-6 if "float32" in str(FEATURES[feature]) else 1e-12)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     nodes=st.integers(6, 20),
     shards=st.integers(1, 4),
