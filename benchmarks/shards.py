@@ -1,10 +1,10 @@
 """Cost of a simulation in shards: bytes and seconds a round at K = 1, 2, 4, and a model of it for more machines.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.shards [--shards 1 2 4] [--side 32] [--rounds 20] [--algorithm d_psgd]
+    OMP_NUM_THREADS=1 python -m benchmarks.shards [--shards 1 2 4] [--side 32] [--rounds 10] [--repeats 5] [--algorithm d_psgd]
 
 D-PSGD, or gossip learning with messages that take half a period, on a torus of side × side nodes, each with a perceptron of 9,610 numbers that
 does a step on 32 samples a round. Shards are actors of a Ray cluster on this machine, or of --on, of one thread each. Seconds are those of
-processor time of an actor, the most of all: several actors share this machine's cores, and machines of a cluster would not.
+processor time of an actor, the most of all, and the least of the repeats: several actors share this machine's cores, and machines of a cluster would not.
 
 The model of a round: N/K · c + m · (a + s · b), with c seconds of a node, found with one shard; m messages of s bytes that an actor sends (and
 gets); a and b seconds of a message and of its bytes, found with two actors that do nothing but exchange rows. Seconds of waiting on a network
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +29,7 @@ from sims.cluster.ray_cluster import connected
 from sims.scenario import Scenario, parse_scenario
 from sims.sharding.post import Key, Post, Rows
 from sims.sharding.ray_crew import RayCrew
+from sims.sharding.shard import ShardReport
 from sims.sharding.sharded import Sharded
 from sims.sharding.start import sharded
 from sims.world import build_world
@@ -95,21 +97,23 @@ def main() -> None:
     )
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--side", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--algorithm", default="d_psgd")
     parser.add_argument("--on", default="ray")
     chosen = parser.parse_args()
     os.environ.setdefault("RAY_worker_niceness", "0")
     with connected(chosen.on, cpus=max(chosen.shards)) as ray:
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {chosen.algorithm}", flush=True)
-        small, large = exchanged(ray, 1, 300), exchanged(ray, 64, 60)
+        small = min(exchanged(ray, 1, 100) for _ in range(3))
+        large = min(exchanged(ray, 64, 40) for _ in range(3))
         b = (large - small) / (63 * SIZE * 4)
         a = small - b * SIZE * 4
         print(f"a = {1e6 * a:.0f} µs a message, b = {1e9 * b:.2f} ns a byte", flush=True)
         c = 0.0
         for shards in chosen.shards:
             scenario = scenario_of(chosen.side, chosen.rounds, chosen.algorithm)
-            measured = measure(ray, scenario, shards, chosen.rounds)
+            measured = measure(ray, scenario, shards, chosen.rounds, chosen.repeats)
             nodes = scenario.population.nodes
             c = c or measured["busy"] / nodes * shards
             model = nodes / shards * c + measured["messages"] * a + measured["bytes"] * b
@@ -134,7 +138,7 @@ def scenario_of(side: int, rounds: int, algorithm: str) -> Scenario:
             f"population.nodes={side * side}",
             f"topology={{name='torus',shape=[{side},{side}]}}",
             f"algorithm={{name='{algorithm}'}}",
-            f"stop.rounds={4 * rounds}",
+            f"stop.rounds={100 * rounds}",
         ],
     )
 
@@ -151,28 +155,35 @@ def exchanged(ray: ModuleType, rows: int, times: int) -> float:
     return float(max(found))
 
 
-def measure(ray: ModuleType, scenario: Scenario, shards: int, rounds: int) -> dict[str, float]:
-    """Cost of a round, after three that are not counted: traces are made in the first."""
+def measure(ray: ModuleType, scenario: Scenario, shards: int, rounds: int, repeats: int) -> dict[str, float]:
+    """Cost of a round, the least of repeats, after three that are not counted: traces are made in the first."""
     world = build_world(scenario)
     made = sharded(
         scenario, world, shards=shards, compile_when="never", crew=lambda task, world: RayCrew(task, ray)
     )
     assert isinstance(made, Sharded)
     made.advance(3, between=lambda: False)
-    before, started = made.reports, time.perf_counter()
-    made.advance(3 + rounds, between=lambda: False)
-    wall, after = time.perf_counter() - started, made.reports
-    found = {
-        "busy": max((new.busy - old.busy) / rounds for new, old in zip(after, before, strict=True)),
-        "bytes": max((new.sent - old.sent) / rounds for new, old in zip(after, before, strict=True)),
-        "messages": max(
-            (new.messages - old.messages) / rounds for new, old in zip(after, before, strict=True)
-        ),
-        "wall": wall / rounds,
-        "cut": made.partition.cut / made.partition.links,
-    }
+    chunks, done = [], 3
+    for _ in range(repeats):
+        before, started = made.reports, time.perf_counter()
+        done += rounds
+        made.advance(done, between=lambda: False)
+        wall = time.perf_counter() - started
+
+        def most(of: Callable[[ShardReport], float], before: list[ShardReport] = before) -> float:
+            return max((of(new) - of(old)) / rounds for new, old in zip(made.reports, before, strict=True))
+
+        chunks.append(
+            {
+                "busy": most(lambda report: report.busy),
+                "bytes": most(lambda report: report.sent),
+                "messages": most(lambda report: report.messages),
+                "wall": wall / rounds,
+                "cut": made.partition.cut / made.partition.links,
+            }
+        )
     made.close()
-    return found
+    return {**chunks[0], **{name: min(each[name] for each in chunks) for name in ("busy", "wall")}}
 
 
 if __name__ == "__main__":
