@@ -100,7 +100,7 @@ class Engine:
         self._batching = Batching.of(world)
         self.vectorised = self._batching.holds
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
-        self.table = first_table(first, self.packing, world.scenario, device=self.device)
+        self.table = first_table(first, self.packing, world.scenario, nodes=n, device=self.device)
         self.phases = Phases()
         self.during: Callable[[float], None] = lambda share: None
         trains = world.scenario.training.enabled

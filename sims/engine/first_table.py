@@ -17,15 +17,19 @@ from sims.scenario import Scenario
 __all__ = ["first_table"]
 
 
-def first_table(first: Nodes, packing: Packing, scenario: Scenario, *, device: torch.device) -> Table:
+def first_table(
+    first: Nodes, packing: Packing, scenario: Scenario, *, nodes: int, device: torch.device
+) -> Table:
     """Table of nodes that have not trained yet, without slots.
 
     Parameters
     ----------
     first : Nodes
-        One if all start alike, else all N.
+        One if all start alike, else all.
     packing : Packing
     scenario : Scenario
+    nodes : int
+        How many there are.
     device : torch.device
 
     Raises
@@ -35,14 +39,14 @@ def first_table(first: Nodes, packing: Packing, scenario: Scenario, *, device: t
     NotSimulable
         If they are to be in a file, and on another device than the CPU.
     """
-    section, n = scenario.engine, scenario.population.nodes
+    section = scenario.engine
     if section.paged_to is not None and device.type != "cpu":
         raise NotSimulable("engine.paged_to: rows in a file are for the CPU", got=device.type)
     form = RowForm.of(section)
     if section.paged_to is None and form is None:
-        return new_table(first, packing, nodes=n, device=device)
+        return new_table(first, packing, nodes=nodes, device=device)
     if form is None:
         assert section.paged_to is not None  # noqa: S101 - as was asked above
-        return new_paged_table(first, packing, InFiles(section.paged_to), nodes=n)
+        return new_paged_table(first, packing, InFiles(section.paged_to), nodes=nodes)
     space = InMemory(device) if section.paged_to is None else InFiles(section.paged_to)
-    return new_kept_table(first, packing, form, space, nodes=n, seed=scenario.seed, device=device)
+    return new_kept_table(first, packing, form, space, nodes=nodes, seed=scenario.seed, device=device)

@@ -42,7 +42,7 @@ def _require_plain_messages(scenario: Scenario, world: World) -> None:
     """Refuse what message-driven simulations do to messages between their arrival and their merge."""
     present = {
         "gate": scenario.gate is not None and scenario.gate.enabled,
-        "engine.rows": scenario.engine.is_compact,
+        scenario.engine.named: not scenario.engine.reads_whole_tables,
         "a codec or outgoing that loses something": not world.message_outgoing.is_lossless,
     }
     named = [what for what, there in present.items() if there]
