@@ -9,6 +9,9 @@ from sims.sharding.start import sharded
 from tests.sims.sharding.test_rounds import GRAPH, TRACES, require_equal, scenario_of
 
 
+LOSSES = ("network.loss=0.2", "network.deadline=1", "churn.process={kind='cycle',offline=0.2}")
+
+
 class Losing:
     """Makes crews that lose a shard, each time the run has come so far."""
 
@@ -28,9 +31,14 @@ class Losing:
             self.crew.lose(self.losses.pop(0)[1])
 
 
-@pytest.mark.parametrize("checkpoints", [(), ("output.checkpoint_every=2",)])
 @pytest.mark.parametrize(
-    "overrides", [(), ("network.loss=0.2", "network.deadline=1", "churn.process={kind='cycle',offline=0.2}")]
+    ("checkpoints", "overrides"),
+    [
+        ((), ()),
+        (("output.checkpoint_every=2",), LOSSES),
+        pytest.param(("output.checkpoint_every=2",), (), marks=pytest.mark.slow),
+        pytest.param((), LOSSES, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_lost_shards_ends_as_if_it_had_not(checkpoints, overrides, tmp_path):
     """Two are lost, the second during what is done again: before an evaluation, and before rounds."""
