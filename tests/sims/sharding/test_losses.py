@@ -8,7 +8,6 @@ from sims.sharding.crew import ShardLost, Threads
 from sims.sharding.start import sharded
 from tests.sims.sharding.test_rounds import GRAPH, TRACES, require_equal, scenario_of
 
-
 LOSSES = ("network.loss=0.2", "network.deadline=1", "churn.process={kind='cycle',offline=0.2}")
 
 
