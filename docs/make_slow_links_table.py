@@ -200,11 +200,17 @@ def interval(numbers: Sequence[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} ± {t.ppf(0.975, n - 1) * deviation / math.sqrt(n):.{digits}f}"
 
 
+def yardstick_of(setting: str) -> str:
+    """The method that others are compared with: DiLoCo, or where that cannot be run the first that can."""
+    able = list(SETTINGS[setting].able())
+    return YARDSTICK if YARDSTICK in able else able[0]
+
+
 def line(results: Results, setting: str, method: str) -> str:
     """A method: means of its seeds at the best step size, and its costs."""
     tried, _ = results.tried(setting, method)
     runs, times = results.chosen(setting, method), ""
-    if setting_has_worlds(setting):
+    if SETTINGS[setting].timed:
         times = " | ".join(f"{each:.3g}" for each in results.seconds(setting, method)) + " |"
     if not runs:
         return f"| {method} | | not run | | | | | | {times}"
@@ -212,7 +218,7 @@ def line(results: Results, setting: str, method: str) -> str:
     edge = ", edge" if rate in (min(tried), max(tried)) else ""
     trials = f"{rate:g} of {len(tried)}{edge}"
     losses = interval([each["loss"] for each in runs.values()])
-    yardstick = results.chosen(setting, YARDSTICK)
+    yardstick = results.chosen(setting, yardstick_of(setting))
     common = [seed for seed in runs if seed in yardstick]
     beside = interval([runs[seed]["loss"] - yardstick[seed]["loss"] for seed in common]) if common else ""
     worst = sum(each["worst"] for each in runs.values()) / len(runs)
@@ -225,23 +231,18 @@ def line(results: Results, setting: str, method: str) -> str:
     return f"| {method} | {seen} | {times}"
 
 
-def setting_has_worlds(setting: str) -> bool:
-    """Whether rounds without absences are timed: with them it is the same, and nobody waits."""
-    return not SETTINGS[setting].absent
-
-
 def table(results: Results, setting: str) -> str:
     """All methods in a setting."""
     titles = [
         "method",
         "step size",
         "loss, mean",
-        f"beside {YARDSTICK}" if not SETTINGS[setting].absent else "",
+        f"beside {yardstick_of(setting)}",
         "worst node",
         "perplexity of authors",
         "seeds",
         "kB a step",
-        *([f"s a step, {world}" for world in WORLDS] if setting_has_worlds(setting) else []),
+        *([f"s a step, {world}" for world in WORLDS] if SETTINGS[setting].timed else []),
     ]
     rows = [line(results, setting, method) for method in SETTINGS[setting].able()]
     return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *rows])

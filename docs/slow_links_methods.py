@@ -42,6 +42,8 @@ class Method:
         Local steps of a round.
     outgoing : sequence of mapping
         What happens to rows before they leave.
+    for_speeds : bool
+        Whether it is for nodes of different speeds alone.
     """
 
     algorithm: str
@@ -49,6 +51,7 @@ class Method:
     parameters: Mapping[str, Any]
     local: int = _H
     outgoing: Sequence[Mapping[str, Any]] = ()
+    for_speeds: bool = False
 
     @property
     def needs_all(self) -> bool:
@@ -80,7 +83,12 @@ METHODS: Mapping[str, Method] = {
         "sparseloco", "complete", {"codec": "chunk-top:25:4096", "decay": 1.0, "outer_rate": 3.0}
     ),
     ALONE: Method("saps", _PAIRS, {"share": 1e-9}),  # a single number is sent
+    "DiLoCo, η = 1, β = 0, weights by steps, all-reduce": Method(
+        "diloco", "", {**_ALL, **_PLAIN, "weighting": "steps"}, for_speeds=True
+    ),
+    "NoLoCo, weights by steps, pairs": Method("noloco", _PAIRS, {"weighting": "steps"}, for_speeds=True),
 }
+_WITHOUT_WEIGHTS = ("DiLoCo, η = 1, β = 0, all-reduce", "NoLoCo, pairs")
 WORLDS: Mapping[str, Mapping[str, Any]] = {
     "1 Gbit/s": {"delay": {"seconds": 0.01}, "links": {"up": 1000, "down": 1000}},
     "100/20": {"delay": {"seconds": 0.03}, "links": {"up": 20, "down": 100}},
@@ -106,6 +114,8 @@ class Setting:
         Steps of training.
     absent : float
         Probability with which a node sits out a round.
+    speeds : float
+        Standard deviation of the logarithm of nodes' speeds; a node does as many steps as it has time for.
     batch : int
         Windows of text of a step.
     """
@@ -114,7 +124,13 @@ class Setting:
     nodes: int = 16
     steps: int = 400
     absent: float = 0.0
+    speeds: float = 0.0
     batch: int = 4
+
+    @property
+    def timed(self) -> bool:
+        """Whether its seconds are of interest: nobody waits for absent nodes, and the slow do fewer steps."""
+        return not self.absent and not self.speeds
 
     def tables(self, method: Method, *, rate: float, seed: int) -> dict[str, Any]:
         """The scenario of a run."""
@@ -143,11 +159,17 @@ class Setting:
             made["outgoing"] = [dict(each) for each in method.outgoing]
         if self.absent:
             made["churn"] = {"process": {"kind": "cycle", "offline": self.absent}}
+        if self.speeds:
+            made["network"] = {"period_sigma": self.speeds}
+            made["training"]["by_speed"] = True
         return made
 
     def able(self) -> Iterator[str]:
         """Names of the methods that can be run so."""
-        yield from (name for name, each in METHODS.items() if not (self.absent and each.needs_all))
+        for name, each in METHODS.items():
+            wanted = name in _WITHOUT_WEIGHTS if self.speeds else not (self.absent and each.needs_all)
+            if (each.for_speeds and self.speeds) or (wanted and not each.for_speeds):
+                yield name
 
 
 _SHORT: Mapping[str, Any] = {"size": "0.1M", "length": 64}
@@ -155,13 +177,16 @@ _WORDS: Mapping[str, Any] = {"text": "sotu", "unit": "words", "size": "1.5M"}
 SETTINGS: Mapping[str, Setting] = {
     "characters": Setting({}),
     "characters, 20 % absent": Setting({}, absent=0.2),
+    "characters, speeds apart": Setting({}, speeds=0.5),
     "characters, 64 nodes": Setting({}, nodes=64),
     "short": Setting(_SHORT),
     "short, 20 % absent": Setting(_SHORT, absent=0.2),
+    "short, speeds apart": Setting(_SHORT, speeds=0.5),
     "short, 64 nodes": Setting(_SHORT, nodes=64),
     "words": Setting(_WORDS),
     "words, 20 % absent": Setting(_WORDS, absent=0.2),
-    "words, 64 nodes": Setting(_WORDS, nodes=64),
+    "words, speeds apart": Setting(_WORDS, speeds=0.5),
+    "words, 64 nodes": Setting({**_WORDS, "text": "shakespeare"}, nodes=64),  # there are 45 presidencies
 }
 
 
