@@ -209,11 +209,10 @@ def yardstick_of(setting: str) -> str:
 def line(results: Results, setting: str, method: str) -> str:
     """A method: means of its seeds at the best step size, and its costs."""
     tried, _ = results.tried(setting, method)
-    runs, times = results.chosen(setting, method), ""
-    if SETTINGS[setting].timed:
-        times = " | ".join(f"{each:.3g}" for each in results.seconds(setting, method)) + " |"
+    runs, timed = results.chosen(setting, method), SETTINGS[setting].timed
     if not runs:
-        return f"| {method} | | not run | | | | | | {times}"
+        return f"| {method} | | not run | | | | | |{' |' * len(WORLDS) * timed}"
+    times = "".join(f" {each:.3g} |" for each in results.seconds(setting, method)) if timed else ""
     rate = next(iter(runs.values()))["rate"]
     edge = ", edge" if rate in (min(tried), max(tried)) else ""
     trials = f"{rate:g} of {len(tried)}{edge}"
@@ -228,7 +227,7 @@ def line(results: Results, setting: str, method: str) -> str:
     sent, steps = next(iter(runs.values()))["bytes"], SETTINGS[setting].steps
     kilobytes = f"{0.0 if method == ALONE else sent / steps / 1000:,.4g}"
     seen = " | ".join([trials, losses, beside, f"{worst:.3f}", spread, str(len(runs)), kilobytes])
-    return f"| {method} | {seen} | {times}"
+    return f"| {method} | {seen} |{times}"
 
 
 def table(results: Results, setting: str) -> str:
@@ -246,6 +245,25 @@ def table(results: Results, setting: str) -> str:
     ]
     rows = [line(results, setting, method) for method in SETTINGS[setting].able()]
     return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *rows])
+
+
+def against_bytes(results: Results, setting: str) -> str:
+    """Loss against bytes: the methods that do better than all that send less."""
+    seen = []
+    for method in SETTINGS[setting].able():
+        runs = list(results.chosen(setting, method).values())
+        if runs:
+            sent = 0.0 if method == ALONE else runs[0]["bytes"]
+            seen.append((sent, sum(each["loss"] for each in runs) / len(runs), method))
+    whole = next((sent for sent, _, method in seen if method == YARDSTICK), None)
+    rows, least = [], math.inf
+    for sent, loss, method in sorted(seen):
+        if loss < least:
+            least = loss
+            part = f"1/{whole / sent:.3g}" if whole and sent else ""
+            rows.append(f"| {sent / SETTINGS[setting].steps / 1000:,.4g} | {part} | {loss:.3f} | {method} |")
+    title = "| kB a step | of DiLoCo's | loss, mean | method |"
+    return "\n".join([title, "|---|---|---|---|", *rows])
 
 
 def state(results: Results) -> str:
@@ -302,7 +320,10 @@ def main() -> None:
         page = placed(PAGE.read_text(encoding="utf-8"), "state of the tables", state(results), by=MAKER)
         for setting in SETTINGS:
             if any(results.of(setting, method) for method in METHODS):
-                page = placed(page, setting, table(results, setting), by=MAKER)
+                made = table(results, setting)
+                if SETTINGS[setting].timed:
+                    made += "\n\n" + against_bytes(results, setting)
+                page = placed(page, setting, made, by=MAKER)
         PAGE.write_text(page, encoding="utf-8")
 
 

@@ -79,6 +79,9 @@ METHODS: Mapping[str, Method] = {
     "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs": Method(
         "noloco", _PAIRS, {**_PLAIN, "bits": 2, "share": 0.6, "reach": 2.0}
     ),
+    "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, base graph": Method(
+        "noloco", "base", {**_PLAIN, "bits": 2, "share": 0.6, "reach": 2.0}
+    ),  # pairs whose turns end in exact means
     "SparseLoCo, 25 of 4,096, α = 3, complete": Method(
         "sparseloco", "complete", {"codec": "chunk-top:25:4096", "decay": 1.0, "outer_rate": 3.0}
     ),

@@ -90,6 +90,22 @@ def test_a_line_says_what_was_seen(maker, tmp_path):
     assert "3.00 … 5.00 | 2 | 0.01 | 1 | 2 | 3 | 4 |" in line
 
 
+def test_loss_against_bytes_is_of_those_that_beat_all_that_send_less(maker, tmp_path):
+    sent = {
+        "NoLoCo, pairs": (20.0, 2.5),
+        "GASLoC, γ = 0.3, η = 1, pairs": (20.0, 2.6),
+        maker.YARDSTICK: (40.0, 2.4),
+    }
+    sent |= {"SAPS, 10 %, pairs": (60.0, 2.45), maker.ALONE: (0.1, 2.9)}
+    runs = [run(name, 0.003, 0, loss, bytes=400_000 * size) for name, (size, loss) in sent.items()]
+    results = results_of(maker, tmp_path / "runs.jsonl", runs, trials=1, seeds=(0,))
+    assert maker.against_bytes(results, "short").splitlines()[2:] == [
+        f"| 0 |  | 2.900 | {maker.ALONE} |",
+        "| 20 | 1/2 | 2.500 | NoLoCo, pairs |",
+        f"| 40 | 1/1 | 2.400 | {maker.YARDSTICK} |",
+    ]
+
+
 def test_what_was_not_run_is_said_so(maker, tmp_path):
     results = results_of(maker, tmp_path / "runs.jsonl", [])
     assert "not run" in maker.line(results, "short, 20 % absent", "NoLoCo, pairs")
