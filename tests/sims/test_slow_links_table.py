@@ -1,6 +1,7 @@
 """The tables of methods for slow links: which runs are left to do, and what is said of those that are done."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,13 +132,23 @@ def test_every_scenario_is_valid(maker):
 def test_a_run_gives_the_perplexity_of_each_author_by_its_own_model(maker, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    tiny = maker.Setting({"text": "", "size": "tiny", "length": 16, "each": 20}, nodes=4, steps=20)
+    babble = {"text": "", "size": "tiny", "length": 16, "each": 20}
+    tiny = replace(maker.SETTINGS["short"], options=babble, nodes=4, steps=20)
     monkeypatch.setitem(maker.SETTINGS, "tiny", tiny)
     found = maker.measured(
         "tiny", "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs", 0.003, 0, device="cpu", share=1.0
     )
     assert len(found["own"]) == 4
     assert all(1 < each < 96 for each in found["own"])
+    for hard, method in (
+        ({"absent": 0.2}, "NoLoCo, pairs"),
+        ({"speeds": 0.5}, "NoLoCo, weights by steps, pairs"),
+    ):
+        monkeypatch.setitem(maker.SETTINGS, "hard", replace(tiny, **hard))
+        assert method in maker.SETTINGS["hard"].able()
+        other = maker.measured("hard", method, 0.003, 0, device="cpu", share=1.0)
+        assert other["loss"] > 0
+        assert other["loss"] != found["loss"]
     seconds = maker.seconds_a_step("tiny", "NoLoCo, pairs", rounds=2)
     assert seconds[0] == pytest.approx(maker.STEP_SECONDS, rel=0.2)
     assert seconds[1] >= seconds[0]
