@@ -143,7 +143,7 @@ class Setting:
             "task": {
                 "name": "authors:task",
                 "partition": "natural",
-                "options": {**self.options, "authors": self.nodes},
+                "options": {**self.options, "authors": self.nodes, "seed": seed},
             },
             "algorithm": {"name": method.algorithm, **method.parameters},
             "training": {
@@ -151,6 +151,7 @@ class Setting:
                 "learning_rate": rate,
                 "batch_size": self.batch,
                 "local_steps": method.local,
+                "seed": seed,  # of batches; that of the scenario draws partners
             },
             "evaluate": {"every": self.steps // method.local, "samples": 400},
             "stop": {"rounds": self.steps // method.local},

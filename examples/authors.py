@@ -109,11 +109,13 @@ def task(
     author: int | None = None,
     each: int = 200,
     kept: int = 4,
+    seed: int = 0,
 ) -> Task:
     """Make the task: of one author, in a peer; else of the ``authors`` who wrote most, owners of their samples.
 
     Each author has at most ``each`` windows of ``length`` characters or words to train on, and the ``kept`` before
-    them for testing. ``words`` is the size of the vocabulary: the most frequent of all authors.
+    them for testing. ``words`` is the size of the vocabulary: the most frequent of all authors; ``seed`` is that of
+    the first model.
     """
     if size not in SIZES:
         raise InvalidTask("there is no such model", expected=", ".join(SIZES), got=size)
@@ -148,4 +150,5 @@ def task(
         model=partial(Transformer, symbols, length, width, layers),
         data=data,
         metrics={"accuracy": class_accuracy, "perplexity": perplexity},
+        seed=seed,
     )

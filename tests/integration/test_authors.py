@@ -29,6 +29,8 @@ def test_each_author_owns_windows_of_what_it_wrote(unit):
     assert data.owners.tolist() == [0] * 5 + [1] * 5 + [2] * 5
     assert len(data.test_inputs) == 6
     assert torch.equal(data.train_inputs[:, 1:], data.train_targets[:, :-1])
+    other = task(text="", unit=unit, size="tiny", length=32, words=50, authors=3, each=5, kept=2, seed=1)
+    assert not torch.equal(other.initial_row(), made.initial_row())
     own = task(text="", unit=unit, size="tiny", length=32, words=50, author=1, each=5, kept=2).data()
     assert torch.equal(own.train_inputs, data.train_inputs[5:10]) or unit == "words"  # whose vocabulary grows
     outputs = made.model()(data.test_inputs).detach()

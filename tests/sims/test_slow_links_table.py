@@ -120,6 +120,15 @@ def test_absent_nodes_are_for_methods_that_can_be_without_them(maker):
     assert maker.YARDSTICK not in able
 
 
+def test_seeds_are_of_models_batches_and_partners(maker):
+    made = [
+        maker.SETTINGS["words"].tables(maker.METHODS["NoLoCo, pairs"], rate=0.001, seed=seed)
+        for seed in (1, 2)
+    ]
+    for one, seed in zip(made, (1, 2), strict=True):
+        assert one["seed"] == one["training"]["seed"] == one["task"]["options"]["seed"] == seed
+
+
 def test_every_scenario_is_valid(maker):
     from sims.scenario import load_scenario
 
