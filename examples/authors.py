@@ -114,8 +114,8 @@ def task(
     """Make the task: of one author, in a peer; else of the ``authors`` who wrote most, owners of their samples.
 
     Each author has at most ``each`` windows of ``length`` characters or words to train on, and the ``kept`` before
-    them for testing. ``words`` is the size of the vocabulary: the most frequent of all authors; ``seed`` is that of
-    the first model.
+    them for testing. ``words`` is the size of the vocabulary: the most frequent of all authors; ``seed`` draws the
+    first model.
     """
     if size not in SIZES:
         raise InvalidTask("there is no such model", expected=", ".join(SIZES), got=size)
