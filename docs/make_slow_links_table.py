@@ -218,7 +218,7 @@ def line(results: Results, setting: str, method: str) -> str:
     trials = f"{rate:g} of {len(tried)}{edge}"
     losses = interval([each["loss"] for each in runs.values()])
     yardstick = results.chosen(setting, yardstick_of(setting))
-    common = [seed for seed in runs if seed in yardstick]
+    common = [seed for seed in runs if seed in yardstick and method != yardstick_of(setting)]
     beside = interval([runs[seed]["loss"] - yardstick[seed]["loss"] for seed in common]) if common else ""
     worst = sum(each["worst"] for each in runs.values()) / len(runs)
     own = [each["own"] for each in runs.values() if "own" in each]
@@ -260,7 +260,9 @@ def against_bytes(results: Results, setting: str) -> str:
     for sent, loss, method in sorted(seen):
         if loss < least:
             least = loss
-            part = f"1/{whole / sent:.3g}" if whole and sent else ""
+            part = (
+                (f"1/{whole / sent:.3g}" if sent < whole else f"{sent / whole:.3g}") if whole and sent else ""
+            )
             rows.append(f"| {sent / SETTINGS[setting].steps / 1000:,.4g} | {part} | {loss:.3f} | {method} |")
     title = "| kB a step | of DiLoCo's | loss, mean | method |"
     return "\n".join([title, "|---|---|---|---|", *rows])
