@@ -4,6 +4,7 @@ from gossipfl.codecs.chunk_top import ChunkTop
 from gossipfl.codecs.codec import Codec, Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
 from gossipfl.codecs.draws import exchange_keys, message_key
+from gossipfl.codecs.fp4 import FP4
 from gossipfl.codecs.int8 import Int8
 from gossipfl.codecs.payload import (
     DTYPES,
@@ -27,6 +28,7 @@ __all__ = [
     "DTYPES",
     "FLOAT16",
     "FLOAT32",
+    "FP4",
     "QSGD",
     "ChunkTop",
     "Codec",

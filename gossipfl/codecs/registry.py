@@ -9,6 +9,7 @@ from typing import Any
 from gossipfl.codecs.chunk_top import ChunkTop
 from gossipfl.codecs.codec import Compressor
 from gossipfl.codecs.dense import BFLOAT16, FLOAT16, FLOAT32, DenseCodec
+from gossipfl.codecs.fp4 import FP4
 from gossipfl.codecs.int8 import Int8
 from gossipfl.codecs.qsgd import QSGD
 from gossipfl.codecs.sign import ScaledSign
@@ -30,6 +31,7 @@ _FAMILIES: Mapping[str, Callable[..., Compressor]] = MappingProxyType(
         "bfloat16": lambda: BFLOAT16,
         "float16": lambda: FLOAT16,
         "int8": lambda bucket=256: Int8(bucket=bucket),
+        "fp4": lambda bucket=128: FP4(bucket=bucket),
         "qsgd": lambda levels, bucket=None: QSGD(levels=levels, bucket=bucket),
         "qsgd-shrunk": lambda levels, bucket=None: QSGD(levels=levels, bucket=bucket, shrunk=True),
         "sign": lambda bucket=None: ScaledSign(bucket=bucket),

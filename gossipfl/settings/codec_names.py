@@ -71,6 +71,7 @@ CODEC_FAMILIES: Mapping[str, CodecFamily] = MappingProxyType(
         "bfloat16": CodecFamily(form="bfloat16"),
         "float16": CodecFamily(form="float16"),
         "int8": CodecFamily(form="int8[:BUCKET]", most=1),
+        "fp4": CodecFamily(form="fp4[:BUCKET]", most=1, keeps_models=False),
         "qsgd": CodecFamily(form="qsgd:LEVELS[:BUCKET]", least=1, most=2),
         "qsgd-shrunk": CodecFamily(form="qsgd-shrunk:LEVELS[:BUCKET]", least=1, most=2, keeps_models=False),
         "sign": CodecFamily(form="sign[:BUCKET]", most=1, keeps_models=False),

@@ -203,7 +203,7 @@ def assert_replayed(homes, *, batched_too=True):
         ),
         pytest.param(
             "streaming",
-            {"codec": "qsgd:7:128", "pull": 0.1, "momentum": 0.5, "nesterov": False, "fragments": 3},
+            {"codec": "fp4", "pull": 0.1, "momentum": 0.5, "nesterov": False, "fragments": 3},
             {"optimiser": "adamw", "local_steps": 3},
             marks=pytest.mark.slow,
         ),

@@ -53,7 +53,7 @@ class Streaming(RoundAlgorithm):
     alike and W = J, as with ``average = "all-reduce"``, it is Streaming DiLoCo; α is 0.5 there, 0 without overlap.
     Where slow weights differ they must be mixed as well: over pairs, with ``pull = 1``, without ``nesterov`` and
     with β = 0.5, it is NoLoCo in the same manner. Without a codec and with ``pull = 1`` only θ is sent, since then
-    g_i = φ_i − Σ_j w_ij θ_j. The codec of four bits is ``qsgd:7:128``; what is pulled is always in float32.
+    g_i = φ_i − Σ_j w_ij θ_j. The codec of four bits is ``fp4``; what is pulled is always in float32.
 
     With F = 1, τ = α = 0 and equal starts, φ after a round is that of DiLoCo after the round before.
     """
@@ -72,7 +72,7 @@ class Streaming(RoundAlgorithm):
     nesterov: Annotated[bool, Parameter("whether the momentum is Nesterov's, as in DiLoCo")] = True
     outer_rate: Annotated[float, Parameter("η of the outer step", gt=0)] = 0.7
     codec: Annotated[
-        Compressor | None, Parameter("of Δ, e.g. qsgd:7:128 for 4 bits; as other rows are sent if unset")
+        Compressor | None, Parameter("of Δ, e.g. fp4 for 4 bits; as other rows are sent if unset")
     ] = None
     pull: Annotated[float, Parameter("share of the fragment's slow weights that is mixed", ge=0, le=1)] = 0.0
     average: Annotated[

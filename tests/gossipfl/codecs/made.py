@@ -17,6 +17,8 @@ NAMES = (
     "float16",
     "int8",
     "int8:7",
+    "fp4",
+    "fp4:5",
     "qsgd:1",
     "qsgd:16:128",
     "qsgd:256",
