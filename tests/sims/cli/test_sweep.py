@@ -7,6 +7,7 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
+from gossipfl.errors import SettingError
 from sims.cli import app
 from sims.errors import InvalidScenario, InvalidSweep
 from tests.sims.sweeping.sweeps import SCENARIO
@@ -35,6 +36,27 @@ def test_wrong_sweeps_end_with_a_named_error(tmp_path):
     wrong = CliRunner().invoke(app, ["sweep", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out")])
     assert isinstance(wrong.exception, InvalidScenario)
     assert "Did you mean 'momentum'?" in str(wrong.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ["--on", "rey"],
+            "there is no such place to run on; expected local, ray, ray://host:port or slurm; got rey",
+        ),
+        (["--on", "ray://head"], "needs a host and a port"),
+        (["--on", "slurm", "--slurm", "array=1-3"], "--jobs says how many runs there are at a time"),
+        (["--dry-run"], "expected --on slurm; got --on local"),
+    ],
+)
+def test_a_wrong_place_is_named_before_anything_is_written(tmp_path, given, said):
+    (tmp_path / "s.toml").write_text(tomli_w.dumps({"scenario": SCENARIO}))
+    command = ["sweep", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out"), *given]
+    wrong = CliRunner().invoke(app, command)
+    assert isinstance(wrong.exception, SettingError)
+    assert said in str(wrong.exception)
     assert not (tmp_path / "out").exists()
 
 
