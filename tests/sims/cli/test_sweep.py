@@ -44,7 +44,7 @@ def test_wrong_sweeps_end_with_a_named_error(tmp_path):
     [
         (
             ["--on", "rey"],
-            "there is no such place to run on; expected local, ray, ray://host:port or slurm; got rey",
+            "expected local, ray, ray://host:port or slurm; got rey",
         ),
         (["--on", "ray://head"], "needs a host and a port"),
         (["--on", "slurm", "--slurm", "array=1-3"], "--jobs says how many runs there are at a time"),
