@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=45)
     given = parser.parse_args()
     found: dict[str, list[tuple[float, float, float]]] = {place: [] for place in PLACES}
+    beyond("local", 1)  # compiles kernels, if this has not been done before
     for _ in range(given.rounds):
         for place in PLACES:
             (few, _), (many, each) = (beyond(place, runs) for runs in (given.few, given.many))

@@ -127,7 +127,8 @@ class RayWorkers:
                     ready, _ = self._ray.wait(list(self._under_way), timeout=_LOOK_UP_SECONDS)
                     for reference in ready:
                         self._hear(reference, board, done, again=not asked)
-                    self._look_up(board, stop=asked)
+                    if not ready or asked:  # else the next run is sent first
+                        self._look_up(board, stop=asked)
                     on_wait(sum(self._shares.get(it.given.job.run, 0.0) for it in self._under_way.values()))
             except ConnectionError as error:
                 raise ClusterUnreachable(
