@@ -15,7 +15,7 @@ from gossipfl.rows import Layout, Rows
 
 __all__ = ["Spread", "consensus_distance", "layer_distances", "spread_of"]
 
-_CHUNK_ROWS, _CHUNK_NUMBERS = 4096, 2**24
+_CHUNK_ROWS, _CHUNK_NUMBERS = 4096, 2**21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -272,22 +272,24 @@ class Exchanges:
         near = self._near if without is None else self._part.around(without)
         lists = Sparse(near.matrix, near.numbers) if near and len(missing) else self._lists_of_neighbours()
         lies, rows_around = self._lies(sent, without), near.reach(sent.decoded) if near else sent.decoded
-        nodes, combined = [], []
+        rows: Tensor | None = None
 
         def outcome(around: Neighbourhood) -> Tensor:
             return exchange.combined(sent.widened(around))
 
         for around in neighbourhoods(lists, rows_around, width=exchange.rows.shape[1]):
-            nodes.append(around.nodes)
             told = around if lies is None else lies.applied(around, _numbers(lists, around), outcome)
             if told is not around:  # peers refuse rows with numbers that are not finite
                 told = told.only(told.rows.isfinite().all(dim=2))
-            combined.append(outcome(told))
+            combined = outcome(told)
+            if rows is None:
+                rows = combined.new_empty(len(exchange.rows), *combined.shape[1:])
+            rows.index_copy_(0, around.nodes, combined)
             if preview is not None:
                 wanted = int(exchange.chosen(sent.widened(told)).present.sum())
                 self._count(wanted, self._bytes_of(exchange))
-        rows, order = torch.cat(combined), torch.cat(nodes)
-        return Mixed(rows=torch.empty_like(rows).index_copy_(0, order, rows), sent=sent.whole)
+        assert rows is not None  # noqa: S101 - there are nodes
+        return Mixed(rows=rows, sent=sent.whole)
 
     def _gone(self) -> MissingRows:
         """The rows of this exchange that do not arrive."""

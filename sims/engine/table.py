@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.machine import available_memory
 from gossipfl.rows import Rows
 from gossipfl.training import Nodes
 from sims.engine.blocks import Blocks
@@ -20,6 +21,8 @@ from sims.engine.packing import Packing
 __all__ = ["Outcome", "Table", "new_table", "spread"]
 
 Outcome = tuple[Tensor, Tensor, Tensor]
+
+_COPIED_AT_ONCE = 1 << 21  # numbers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,10 +156,17 @@ class Table:
         return self.rows.index_select(0, places)
 
     def _copy_rows(self, origins: Tensor, places: Tensor) -> None:
-        self.rows.index_copy_(0, places, self.rows.index_select(0, origins))
+        for start in range(0, len(origins), at_once := max(1, _COPIED_AT_ONCE // self.rows.shape[1])):
+            part = slice(start, start + at_once)
+            self.rows.index_copy_(0, places[part], self.rows.index_select(0, origins[part]))
 
     def _add_rows(self, extra: int) -> None:
-        self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, self.rows.shape[1])])
+        """Make the table longer: in its own memory while that has room, for a copy would need as much again."""
+        places, width = len(self.rows) + extra, self.rows.shape[1]
+        if self.rows.untyped_storage().nbytes() >= places * width * self.rows.element_size():
+            self.rows = self.rows.as_strided((places, width), (width, 1))
+        else:
+            self.rows = torch.cat([self.rows, self.rows.new_zeros(extra, width)])
 
 
 def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.device) -> Table:
@@ -172,7 +182,7 @@ def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.devic
     """
     first_rows, first_kept = packing.pack(first)
     return Table(
-        rows=spread(first_rows, nodes=nodes, device=device),
+        rows=spread(first_rows, nodes=nodes, device=device, room=_room(first_rows, nodes, device)),
         ages=spread(first.ages, nodes=nodes, device=device),
         kept=spread(first_kept, nodes=nodes, device=device),
         steps=np.zeros(nodes, dtype=np.int64),
@@ -180,9 +190,17 @@ def new_table(first: Nodes, packing: Packing, *, nodes: int, device: torch.devic
     )
 
 
-def spread(values: Tensor, *, nodes: int, device: torch.device) -> Tensor:
-    """What nodes have, or one for all, at the first N + 1 places."""
-    table = torch.empty(nodes + 1, *values.shape[1:], dtype=values.dtype, device=device)
+def _room(first_rows: Tensor, nodes: int, device: torch.device) -> int:
+    """Rows for slots that cost nothing until they are used: memory that nobody has written to."""
+    if device.type != "cpu":
+        return 0
+    fitting = available_memory() // max(1, first_rows[0].nbytes)
+    return max(0, min(3 * nodes, fitting - 2 * nodes))
+
+
+def spread(values: Tensor, *, nodes: int, device: torch.device, room: int = 0) -> Tensor:
+    """What nodes have, or one for all, at the first N + 1 places, with room for more behind them."""
+    table = torch.empty(nodes + 1 + room, *values.shape[1:], dtype=values.dtype, device=device)[: nodes + 1]
     table[:nodes] = values.to(device)
     table[nodes] = values[0].to(device)
     return table

@@ -29,7 +29,8 @@ __all__ = ["MemoryEstimate", "check_disk", "check_memory", "estimate_memory"]
 _PROBED_NODES = 2000
 _OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
 _EVENT_BYTES = 45
-_LIBRARY_BYTES = 540_000_000  # Python, torch and its tracing, numba
+_MEASURED_AT_ONCE = 1 << 23
+_LIBRARY_BYTES = 580_000_000  # Python, torch and its tracing, numba
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class MemoryEstimate:
         Samples, and which node has which.
     timeline : int
         Pending events and the operations of one window.
+    measuring : int
+        Copies of models that are evaluated.
     base : int
         Libraries.
     disk : int
@@ -56,13 +59,14 @@ class MemoryEstimate:
     slots: int
     data: int
     timeline: int
+    measuring: int = 0
     base: int = _LIBRARY_BYTES
     disk: int = 0
 
     @property
     def total(self) -> int:
         """All together."""
-        return self.rows + self.slots + self.data + self.timeline + self.base
+        return self.rows + self.slots + self.data + self.timeline + self.measuring + self.base
 
     def __str__(self) -> str:
         parts = (
@@ -70,6 +74,7 @@ class MemoryEstimate:
             ("models on their way", self.slots),
             ("data", self.data),
             ("timeline", self.timeline),
+            ("measuring", self.measuring),
             ("libraries", self.base),
         )
         shown = ", ".join(f"{name} {_readable(size)}" for name, size in parts if size)
@@ -94,8 +99,10 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         kept = _auxiliary_bytes(scenario, world)
         own_steps = scenario.algorithm.of_rounds().requirements.own_steps
         beside = 2 * row if own_steps else 0  # gradients, directions
-        rows = n * (3 * row + 2 * state + beside) + 3 * kept
-        return MemoryEstimate(rows=rows, slots=0, data=held, timeline=0)
+        rows = n * (3 * row + 2 * state + beside) + 2 * kept
+        return MemoryEstimate(
+            rows=rows, slots=0, data=held, timeline=0, measuring=_measuring_bytes(scenario, row)
+        )
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
     form, ages = RowForm.of(scenario.engine), 8 * first.ages[0].numel()
@@ -111,8 +118,16 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         slots=slots * row,
         data=held,
         timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
+        measuring=_measuring_bytes(scenario, item * packing.width),
         disk=(n + 1 + slots) * model if paged else 0,
     )
+
+
+def _measuring_bytes(scenario: Scenario, row: int) -> int:
+    """Bytes of copies of the models that are evaluated, if not all are, and of parts of consensus distances."""
+    nodes, measured = scenario.population.nodes, scenario.evaluate.nodes
+    chosen = 0 if measured is None or measured >= nodes else measured * row
+    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE)
 
 
 def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
@@ -147,7 +162,7 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
     timeline, slots = Timeline(conditions), 0
     groups = groups_of(world.message_algorithm.behaviour, np.ones(n, dtype=np.int64), trains=True)
     width = wave_width(nodes=n, block=block_size(row_bytes=row_bytes, nodes=n))
-    for rounds in (5, 10):
+    for rounds in sorted({min(each, scenario.stop.rounds) for each in (5.0, 10.0)}):
         for window in timeline.windows(ticks(rounds * scenario.network.period)):
             waves = compile_waves(
                 window,

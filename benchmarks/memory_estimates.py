@@ -1,0 +1,85 @@
+"""Memory estimates of simulations beside the most that each takes, in a process of its own.
+
+python -m benchmarks.memory_estimates
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+_LARGE = ("stop.rounds=2", "evaluate={every=2,nodes=500}", "task.samples_per_node=20", "output.rows=false")
+_ROUNDS = "algorithm={name='d_psgd'}"
+
+
+def _digits(nodes: int, *more: str) -> tuple[str, ...]:
+    return (f"population.nodes={nodes}", *_LARGE, *more)
+
+
+def _model(name: str, nodes: int, *more: str) -> tuple[str, ...]:
+    return (f"task={{name='benchmarks.memory_tasks:{name}'}}", *_digits(nodes, *more))
+
+
+SCENARIOS = {
+    "linear model, 100,000 nodes, messages": _model("linear", 100_000),
+    "linear model, 100,000 nodes, 8 bits": _model("linear", 100_000, "engine.rows='int8'"),
+    "perceptron, 200 nodes, messages": _digits(200),
+    "perceptron, 10,000 nodes, messages": _digits(10_000),
+    "perceptron, 10,000 nodes, slow messages": _digits(
+        10_000, "network.delay={kind='lognormal',median=2.0,sigma=0.5}"
+    ),
+    "perceptron, 10,000 nodes, momentum, messages": _digits(
+        10_000, "training={momentum=0.9,learning_rate=0.01}"
+    ),
+    "perceptron, 10,000 nodes, 8 bits": _digits(10_000, "engine.rows='int8'"),
+    "perceptron, 10,000 nodes, in a file": _digits(10_000, "engine.paged_to='/tmp'"),
+    "perceptron, 5,000 nodes, rounds": _digits(5_000, _ROUNDS),
+    "perceptron, 5,000 nodes, AdamW, rounds": _digits(
+        5_000, _ROUNDS, "training={optimiser='adamw',learning_rate=0.001}"
+    ),
+    "perceptron, 5,000 nodes, trimmed mean": _digits(5_000, "algorithm={name='trimmed_mean'}"),
+    "perceptron, 5,000 nodes, gradient tracking": _digits(5_000, "algorithm={name='gradient_tracking'}"),
+    "convolutional, 2,000 nodes, rounds": _model("convolutional", 2_000, _ROUNDS),
+    "LSTM, 1,000 nodes, messages": _model("recurrent", 1_000),
+    "transformer, 200 nodes, rounds": _model("transformer", 200, _ROUNDS, "evaluate.nodes=20"),
+}
+
+
+def measured(name: str) -> tuple[float, float]:
+    """Estimated and greatest memory of a run, in bytes."""
+    command = [sys.executable, "-m", "benchmarks.memory_estimates", "--one", name]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["estimated"], found["taken"]
+
+
+def _one(name: str) -> None:
+    import sims
+
+    estimates = []
+    sims.run(
+        "digits",
+        overrides=SCENARIOS[name],
+        compile_when="never",
+        on_progress=lambda progress: estimates.append(progress.memory.total),
+    )
+    words = Path("/proc/self/status").read_text(encoding="ascii").split()
+    taken = int(words[words.index("VmHWM:") + 1]) * 1024
+    print(json.dumps({"estimated": estimates[0], "taken": taken}))
+
+
+def main() -> None:
+    """Print one line a scenario."""
+    if sys.argv[1:2] == ["--one"]:
+        _one(sys.argv[2])
+        return
+    for name in SCENARIOS:
+        estimated, taken = measured(name)
+        ratio = estimated / taken
+        print(f"| {name} | {estimated / 1e6:,.0f} | {taken / 1e6:,.0f} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

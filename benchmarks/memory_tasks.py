@@ -1,0 +1,81 @@
+"""Tasks of `benchmarks.memory_estimates`: models of several kinds on random samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gossipfl.tasks import Dataset, Task
+
+
+def _task(name: str, model: type[nn.Module], inputs: Tensor) -> Task:
+    targets = torch.arange(len(inputs)) % 10
+    dataset = Dataset(
+        train_inputs=inputs, train_targets=targets, test_inputs=inputs[:300], test_targets=targets[:300]
+    )
+    return Task(name=name, model=model, data=lambda: dataset)
+
+
+def _numbers(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+class Linear(nn.Linear):
+    """650 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+
+
+class Convolutional(nn.Sequential):
+    """Two layers of convolutions, with BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 49, 10),
+        )  # fmt: skip
+
+
+class Recurrent(nn.Module):
+    """An LSTM over 20 vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(16, 64, batch_first=True), nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.lstm(inputs)[0][:, -1])
+
+
+class Transformer(nn.Module):
+    """Two layers of attention over 32 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, batch_first=True)
+        self.words, self.head = nn.Embedding(100, 64), nn.Linear(64, 10)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.encoder(self.words(inputs)).mean(dim=1))
+
+
+def linear() -> Task:
+    """Logistic regression."""
+    return _task("linear", Linear, _numbers(2000, 64))
+
+
+def convolutional() -> Task:
+    """Images of 28 × 28."""
+    return _task("convolutional", Convolutional, _numbers(2000, 1, 28, 28))
+
+
+def recurrent() -> Task:
+    """Sequences of vectors."""
+    return _task("recurrent", Recurrent, _numbers(2000, 20, 16))
+
+
+def transformer() -> Task:
+    """Sequences of tokens."""
+    return _task("transformer", Transformer, torch.arange(64_000).view(2000, 32) % 100)
