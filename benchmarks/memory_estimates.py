@@ -34,7 +34,6 @@ SCENARIOS = {
         10_000, "training={momentum=0.9,learning_rate=0.01}"
     ),
     "perceptron, 10,000 nodes, 8 bits": _digits(10_000, "engine.rows='int8'"),
-    "perceptron, 10,000 nodes, in a file": _digits(10_000, "engine.paged_to='/tmp'"),
     "perceptron, 5,000 nodes, rounds": _digits(5_000, _ROUNDS),
     "perceptron, 5,000 nodes, AdamW, rounds": _digits(
         5_000, _ROUNDS, "training={optimiser='adamw',learning_rate=0.001}"

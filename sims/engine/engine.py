@@ -40,7 +40,7 @@ Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 
 logger = logging.getLogger(__name__)
 
-_NUMBERS_AT_ONCE = 1 << 24
+_NUMBERS_AT_ONCE = 1 << 21
 
 
 @dataclass(slots=True)

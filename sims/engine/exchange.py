@@ -272,7 +272,7 @@ class Exchanges:
         near = self._near if without is None else self._part.around(without)
         lists = Sparse(near.matrix, near.numbers) if near and len(missing) else self._lists_of_neighbours()
         lies, rows_around = self._lies(sent, without), near.reach(sent.decoded) if near else sent.decoded
-        rows: Tensor | None = None
+        rows = exchange.rows[:0]
 
         def outcome(around: Neighbourhood) -> Tensor:
             return exchange.combined(sent.widened(around))
@@ -282,13 +282,11 @@ class Exchanges:
             if told is not around:  # peers refuse rows with numbers that are not finite
                 told = told.only(told.rows.isfinite().all(dim=2))
             combined = outcome(told)
-            if rows is None:
+            if not len(rows):
                 rows = combined.new_empty(len(exchange.rows), *combined.shape[1:])
             rows.index_copy_(0, around.nodes, combined)
             if preview is not None:
-                wanted = int(exchange.chosen(sent.widened(told)).present.sum())
-                self._count(wanted, self._bytes_of(exchange))
-        assert rows is not None  # noqa: S101 - there are nodes
+                self._count(int(exchange.chosen(sent.widened(told)).present.sum()), self._bytes_of(exchange))
         return Mixed(rows=rows, sent=sent.whole)
 
     def _gone(self) -> MissingRows:

@@ -16,7 +16,7 @@ from sims.engine.spaces import InMemory, Space
 
 __all__ = ["KeptRows", "Stored"]
 
-_NUMBERS_AT_ONCE = 2**24
+_NUMBERS_AT_ONCE = 2**21
 
 
 class Stored(NamedTuple):

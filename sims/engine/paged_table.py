@@ -24,7 +24,7 @@ __all__ = ["READ_AHEAD", "PagedTable", "new_paged_table", "read_ahead"]
 READ_AHEAD = 1 << 14
 """Updates whose rows are read ahead at a time."""
 
-_COPIED_AT_ONCE = 1 << 24
+_COPIED_AT_ONCE = 1 << 21
 
 
 @dataclass(slots=True, kw_only=True)

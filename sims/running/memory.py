@@ -20,6 +20,7 @@ from sims.engine.groups import groups_of
 from sims.engine.packing import Packing
 from sims.engine.spaces import space_left
 from sims.errors import NotEnoughDisk, NotEnoughMemory
+from sims.running.activations import working_bytes
 from sims.scenario import Scenario
 from sims.world import World
 from sims.world.networks import round_network
@@ -48,7 +49,7 @@ class MemoryEstimate:
     timeline : int
         Pending events and the operations of one window.
     measuring : int
-        Copies of models that are evaluated.
+        Copies of models that are evaluated, and what is computed at a time.
     base : int
         Libraries.
     disk : int
@@ -74,7 +75,7 @@ class MemoryEstimate:
             ("models on their way", self.slots),
             ("data", self.data),
             ("timeline", self.timeline),
-            ("measuring", self.measuring),
+            ("work", self.measuring),
             ("libraries", self.base),
         )
         shown = ", ".join(f"{name} {_readable(size)}" for name, size in parts if size)
@@ -101,7 +102,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         beside = 2 * row if own_steps else 0  # gradients, directions
         rows = n * (3 * row + 2 * state + beside) + 2 * kept
         return MemoryEstimate(
-            rows=rows, slots=0, data=held, timeline=0, measuring=_measuring_bytes(scenario, row)
+            rows=rows, slots=0, data=held, timeline=0, measuring=_measuring_bytes(scenario, world, row)
         )
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
@@ -118,16 +119,16 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         slots=slots * row,
         data=held,
         timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
-        measuring=_measuring_bytes(scenario, item * packing.width),
+        measuring=_measuring_bytes(scenario, world, item * packing.width),
         disk=(n + 1 + slots) * model if paged else 0,
     )
 
 
-def _measuring_bytes(scenario: Scenario, row: int) -> int:
-    """Bytes of copies of the models that are evaluated, if not all are, and of parts of consensus distances."""
+def _measuring_bytes(scenario: Scenario, world: World, row: int) -> int:
+    """Bytes of the models that are evaluated, if not all are, of parts of consensus distances, and of a block."""
     nodes, measured = scenario.population.nodes, scenario.evaluate.nodes
     chosen = 0 if measured is None or measured >= nodes else measured * row
-    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE)
+    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + working_bytes(world)
 
 
 def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
