@@ -21,6 +21,8 @@ from sims.world import World
 
 __all__ = ["BlockRunner", "Work"]
 
+_FEWEST = 2  # a product of one pair of matrices is another kernel's, whose last digits differ
+
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -115,15 +117,21 @@ class BlockRunner:
             members = everyone if among is None else everyone[among[everyone]]
             if not len(members):
                 continue
-            blocks = -(-len(members) // self.block)
-            padding = np.repeat(members[-1:], blocks * self.block - len(members))
-            index = np.concatenate([members, padding]).reshape(blocks, self.block).astype(np.int64)
+            size = self._block_of(group)
+            blocks = -(-len(members) // size)
+            padding = np.repeat(members[-1:], blocks * size - len(members))
+            index = np.concatenate([members, padding]).reshape(blocks, size).astype(np.int64)
             programme = self._programme(work, group, whole, index, steps)
             task = self._task(work, group, programme, whole, into, index, steps)
             if programme.thread_safe:
                 self.workers.share(task, 0, blocks)
             else:
                 task(0, 0, blocks)
+
+    def _block_of(self, group: int) -> int:
+        """Rows in a block of a group: of skewed partitions most groups are a few nodes."""
+        fits = 1 << (len(self._members[group]) - 1).bit_length()
+        return min(self.block, max(_FEWEST, fits))
 
     def _task(
         self,
@@ -160,7 +168,7 @@ class BlockRunner:
             return self._programmes[key]
         assert self._pool is not None  # noqa: S101 - only what can be traced has a programme
         buffers = [
-            batch_buffer(self._pool, rows=self.block, local_steps=work.batches, size=size)
+            batch_buffer(self._pool, rows=self._block_of(group), local_steps=work.batches, size=size)
             for _ in range(self.workers.threads)
         ]
         self._buffers.setdefault((group, work.batches), buffers)
@@ -172,7 +180,7 @@ class BlockRunner:
             calls=self._expected_rounds * len(index),
             compile_when=self._compile_when,
             threads=self.workers.threads,
-            name=f"{self.world.task.name}: {work.name} of {self.block} rows",
+            name=f"{self.world.task.name}: {work.name} of {self._block_of(group)} rows",
             traces=self.world.traces,
             recipe=work.recipe,
             before_tracing=self._batching.require,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -67,6 +68,21 @@ def test_gradients_are_those_of_each_node_alone(model, threads):
     assert after.ages.equal(nodes.ages + 1)
     assert after.optimiser_state.equal(nodes.optimiser_state)
     assert after.auxiliary["kept"].equal(nodes.auxiliary["kept"])
+
+
+def test_few_nodes_whose_batches_have_a_size_are_a_small_block_with_the_same_rows(monkeypatch):
+    world, local = training_of("task.options.model=mlp", "training.batch_size=100")
+    local.blocks.block = 8
+    after = local.update(some_nodes(world))
+    sizes = np.unique(world.trainer.data.counts, return_counts=True)[1]
+    rows = [buffers[0].gathered[0].shape[0] for buffers in local.blocks._buffers.values()]
+    assert len(rows) == len(sizes) > 3
+    assert all(
+        members <= block <= max(2, 2 * members - 1) for block, members in zip(rows, sizes, strict=True)
+    )
+    _, whole = training_of("task.options.model=mlp", "training.batch_size=100")
+    monkeypatch.setattr(whole.blocks, "_block_of", lambda group: 8)
+    assert whole.update(some_nodes(world)).rows.equal(after.rows)
 
 
 def test_a_gradient_leaves_parameters_alone_and_lets_buffers_see_the_batch():
