@@ -121,6 +121,7 @@ class RayWorkers:
                         self._send(_UnderWay(given, self._shipment(scenario), self._data(scenario)), board)
                     if interrupted() and not asked:
                         asked = True
+                        self._look_up(board, stop=True)  # which runs have begun
                         self._withdraw_waiting()
                     if not self._under_way:
                         return not interrupted()
