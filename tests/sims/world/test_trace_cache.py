@@ -11,8 +11,9 @@ ROUNDS = ("algorithm={name='d_psgd'}",)
 
 
 @pytest.fixture
-def traced(monkeypatch):
-    """Names of the programmes that were traced."""
+def traced(monkeypatch, tmp_path):
+    """Names of the programmes that were traced, where no earlier run has kept any."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     names = []
     trace = programme.Programme._traced
 
