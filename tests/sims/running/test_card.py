@@ -50,7 +50,10 @@ def on_both(name: str, more: str = "", *, model: str = "mlp") -> tuple[torch.Ten
     )
     here = sims.run(scenario, compile_when="never").rows
     # A card's tensors can be traced, and these cannot.
-    with fake_card(), patch("sims.engine.programme.make_fx", side_effect=RuntimeError("not on this card")):
+    with (
+        fake_card(),
+        patch("torch.fx.experimental.proxy_tensor.make_fx", side_effect=RuntimeError("not on this card")),
+    ):
         there = sims.run(scenario, compile_when="never", device="meta").rows
     assert isinstance(there, OnCard)
     return here, there.held
