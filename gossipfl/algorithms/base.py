@@ -142,7 +142,7 @@ class Requirements:
     server : bool
         Whether a server averages, so that no topology is used and peers cannot run it.
     exact : bool
-        Whether weights or counts go with the rows, so that a lossy codec would do more than blur them.
+        Whether weights, counts or residues go in the rows, so that a lossy codec would do more than blur them.
     epochs : bool
         Whether it trains whole epochs, so that the training's number of local steps has no effect.
     every_message : str, optional

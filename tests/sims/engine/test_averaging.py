@@ -285,9 +285,9 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_models(name):
         ("dfedavg", ("topology.name=star", "algorithm.weights=uniform"), "doubly stochastic"),
         ("dfedavg", (RING, "training.local_steps=3"), "whole epochs"),
         ("fedavg", ("training.local_steps=3",), "algorithm.epochs = 0"),
-        ("sgp", (RING, "algorithm.codec=bfloat16"), "weights or counts"),
+        ("sgp", (RING, "algorithm.codec=bfloat16"), "weights, counts or residues"),
         ("relay_sgd", ("topology.name=star", "algorithm.codec=int8"), "which int8:256 would change"),
-        ("pooled_sgd", ("algorithm.codec=bfloat16",), "weights or counts"),
+        ("pooled_sgd", ("algorithm.codec=bfloat16",), "weights, counts or residues"),
     ],
 )
 def test_what_an_algorithm_is_not_defined_on_is_refused_by_name(name, overrides, says):
