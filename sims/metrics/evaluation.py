@@ -164,6 +164,11 @@ class _Widths(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     most: int = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here: else torch imports its compiler at the first operation, a second's work."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,  # noqa: ANN401
