@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,14 @@ __all__ = ["do_part", "hand_over", "script_text"]
 
 
 def do_part(
-    file: str | None, out: Path | None, part: int, *, threads: int, device: str, compile_when: Compile
+    file: str | None,
+    out: Path | None,
+    part: int,
+    *,
+    threads: int,
+    device: str,
+    compile_when: Compile,
+    callbacks: Sequence[str] = (),
 ) -> int:
     """Do a part of the sweep in a directory, and return an exit code as of a whole sweep.
 
@@ -33,7 +40,9 @@ def do_part(
             "a part is one of the sweep in a directory",
             remedy="Give --out alone, of a directory made by --script.",
         )
-    result = parts.do_part(out, part, threads=threads, device=device, compile_when=compile_when)
+    result = parts.do_part(
+        out, part, threads=threads, device=device, compile_when=compile_when, callbacks=callbacks
+    )
     typer.echo(f"{result.part}.")
     if result.refusal is not None:
         typer.echo(f"It cannot be simulated: {result.refusal}")

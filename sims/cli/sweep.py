@@ -72,6 +72,14 @@ def sweep(
     threads: Threads = 1,
     device: Device = "cpu",
     compile_when: Compiled = "never",
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            help="Also write each run to tensorboard, mlflow or wandb (offline), each optionally with :PLACE, or "
+            "to a callback of yours, module:name; may be repeated.",
+        ),
+    ] = None,
     json_output: AsJson = False,
 ) -> None:
     """Run a scenario at many points, in parallel. Ctrl-C stops it cleanly; --resume continues from there."""
@@ -80,10 +88,15 @@ def sweep(
 
     out = out or (Path(Path(file).stem) if file else None)
     options = options_of(slurm or ())
+    means: dict[str, Any] = {
+        "threads": threads,
+        "device": device,
+        "compile_when": compile_when,
+        "callbacks": tuple(log or ()),
+    }
     if part is not None:
-        sys.exit(do_part(file, out, part, threads=threads, device=device, compile_when=compile_when))
+        sys.exit(do_part(file, out, part, **means))
     if script is not None or dry_run:
-        means = {"threads": threads, "device": device, "compile_when": compile_when}
         with _display(quiet=json_output) as on_progress:
             text = script_text(
                 file,
@@ -106,10 +119,8 @@ def sweep(
             resume=resume,
             on=on,
             slurm=options,
-            threads=threads,
-            device=device,
-            compile_when=compile_when,
             on_progress=on_progress,
+            **means,
         )
     if json_output:
         typer.echo(json.dumps(result.summary))

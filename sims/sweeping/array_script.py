@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sims.errors import InvalidSweep
+from sims.sweeping.callbacks import callbacks_for
 from sims.sweeping.checking import check
 from sims.sweeping.directory import SweepDirectory, sweep_to_run
 from sims.sweeping.means import Means
@@ -60,11 +62,12 @@ def script_of(
 
     Raises
     ------
-    InvalidSweep, InvalidScenario, NotSimulable, TaskError, SweepDirectoryError
+    InvalidSweep, InvalidScenario, InvalidCallback, NotSimulable, TaskError, SweepDirectoryError
         As `sims.sweep`.
     """
     directory = SweepDirectory(Path(out))
     settings = sweep_to_run(sweep, directory, resume=resume)
+    means = replace(means, callbacks=callbacks_for(settings, means.callbacks))
     points = points_of(settings)
     checked = check(
         settings, points, room=Room(size=None), on_checked=lambda done: on_checked(done, len(points))
@@ -128,6 +131,7 @@ def array_script(
         **options,
     }
     given = f" --threads {means.threads} --device {shlex.quote(means.device)} --compile {means.compile_when}"
+    given += "".join(f" --log {shlex.quote(name)}" for name in means.callbacks)
     return _TEMPLATE.format(
         name=" ".join(name.split()),
         count=parts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from sims.cluster.ray_cluster import is_ray
 from sims.engine.programme import Compile
+from sims.sweeping.callbacks import callbacks_for
 from sims.sweeping.checking import Checked, check
 from sims.sweeping.directory import SweepDirectory, sweep_to_run
 from sims.sweeping.jobs import Assignment, Outcome
@@ -108,6 +110,7 @@ def sweep(
     device: str = "cpu",
     compile_when: Compile = "never",
     on_progress: Callable[[SweepProgress], None] | None = None,
+    callbacks: Sequence[str] = (),
 ) -> SweepResult:
     """Run a sweep, several runs side by side, each in a process of its own.
 
@@ -134,6 +137,9 @@ def sweep(
     compile_when : {'auto', 'always', 'never'}
         As for `sims.run`; 'auto' decides by the clock, so that results may differ by rounding.
     on_progress : callable, optional
+    callbacks : sequence of str
+        Who hears of each run, trials included, in the process that does it: names, as for `sims.run`. On Ray a
+        tracker needs a place that all machines reach. Runs that are kept tell nothing.
 
     Returns
     -------
@@ -143,6 +149,8 @@ def sweep(
     ------
     InvalidSweep, InvalidScenario, NotSimulable, NotEnoughMemory, TaskError
         Before anything is run: if the sweep or one of its points is wrong, or the runs do not fit into memory.
+    InvalidCallback
+        If there is no such callback, or machines elsewhere could not use it.
     SweepDirectoryError
         If ``out`` cannot be used.
     WorkersNotStarted
@@ -167,7 +175,12 @@ def sweep(
     settings = sweep_to_run(sweep, directory, resume=resume)
     tell = on_progress or (lambda progress: None)
     points = points_of(settings)
-    means = Means(threads=threads, device=device, compile_when=compile_when)
+    means = Means(
+        threads=threads,
+        device=device,
+        compile_when=compile_when,
+        callbacks=callbacks_for(settings, callbacks, elsewhere=is_ray(on)),
+    )
     with workers_at(
         on, jobs=jobs, means=means, out=directory.path if directory else None, slurm=slurm
     ) as workers:

@@ -1,4 +1,4 @@
-"""The means of a sweep's runs: threads, device, compilation. Nothing heavy is imported with it."""
+"""The means of a sweep's runs: threads, device, compilation, callbacks. Nothing heavy is imported with it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ class Means:
     device : str
         Where models are kept, as for `sims.run`.
     compile_when : {'auto', 'always', 'never'}
+    callbacks : tuple of str
+        Names of those who hear of it.
     """
 
     threads: int = 1
     device: str = "cpu"
     compile_when: Compile = "never"
+    callbacks: tuple[str, ...] = ()
 
     @property
     def is_card(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sims.engine.programme import Compile
 from sims.errors import InvalidSweep, SweepDirectoryError
+from sims.sweeping.callbacks import callbacks_for
 from sims.sweeping.checking import Checked, check
 from sims.sweeping.directory import SweepDirectory, saved_sweep
 from sims.sweeping.jobs import Outcome
@@ -90,6 +91,7 @@ def do_part(
     device: str = "cpu",
     compile_when: Compile = "never",
     on_share: Callable[[float], None] = lambda share: None,
+    callbacks: Sequence[str] = (),
 ) -> PartResult:
     """Do a part of the sweep in a directory, in this process, after what earlier processes did of it.
 
@@ -103,7 +105,7 @@ def do_part(
         Directory of a sweep.
     number : int
         From 1.
-    threads, device, compile_when
+    threads, device, compile_when, callbacks
         As for `sims.sweep`.
     on_share : callable
         Told how far the current run is, between 0 and 1.
@@ -127,7 +129,12 @@ def do_part(
         raise InvalidSweep("the sweep has no such part", expected=f"1 to {len(parts)}", got=number)
     part = parts[number - 1]
     own = sweep.model_copy(update={"seeds": part.seeds})
-    means = Means(threads=threads, device=device, compile_when=compile_when)
+    means = Means(
+        threads=threads,
+        device=device,
+        compile_when=compile_when,
+        callbacks=callbacks_for(sweep, callbacks),
+    )
     with directory.shared(), _alone(directory.path / "parts" / f"{number}.lock", part):
         (checked,) = check(own, [part.point], room=Room(size=None))
         if checked.refusal is not None:

@@ -42,8 +42,8 @@ class Errand:
         As of a `Job`.
     scenario : str
         TOML.
-    checkpoint : ndarray, optional
-        The file of an interrupted run, uint8.
+    left : mapping
+        Files of an interrupted run, its checkpoint among them, uint8; none of a new one.
     keeps_files : bool
         Whether the run's files are wanted.
     sweep : str
@@ -56,7 +56,7 @@ class Errand:
     seed: int
     run: str
     scenario: str
-    checkpoint: NDArray[np.uint8] | None
+    left: Mapping[str, NDArray[np.uint8]]
     keeps_files: bool
     sweep: str
     means: Means
@@ -122,10 +122,11 @@ def perform(errand: Errand, shipment: Shipment, data: dict[str, Any] | None, boa
         scenario=scenario,
     )
     directory = place / errand.run if errand.keeps_files else None
-    if directory is not None and errand.checkpoint is not None and not directory.exists():
+    if directory is not None and errand.left and not directory.exists():
         directory.mkdir()
         (directory / "scenario.toml").write_text(to_toml(scenario), encoding="utf-8")
-        errand.checkpoint.tofile(directory / _checkpoint_name())
+        for name, content in errand.left.items():
+            content.tofile(directory / name)
     line = _Line(board, errand.run)
     outcome = do(
         job,

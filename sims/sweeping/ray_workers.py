@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gossipfl.recent import RecentMap
 from gossipfl.tasks import find_task
@@ -27,6 +29,7 @@ from sims.sweeping.ray_task import Board, Errand, Returned, clear, perform
 from sims.sweeping.shared_data import arrays_of
 from sims.sweeping.shipping import paths_in, shipment_of
 from sims.sweeping.workers import Room
+from sims.tracking.tracker import TRACKING
 
 __all__ = ["RayWorkers", "ray_workers"]
 
@@ -161,16 +164,13 @@ class RayWorkers:
     def _send(self, it: _UnderWay, board: Any) -> None:
         given = it.given
         files = given.directory
-        checkpoint = None if files is None else files / CHECKPOINT
         errand = Errand(
             point=given.job.point,
             stage=given.job.stage,
             seed=given.job.seed,
             run=given.job.run,
             scenario=to_toml(given.job.scenario),
-            checkpoint=np.fromfile(checkpoint, dtype=np.uint8)
-            if checkpoint and checkpoint.is_file()
-            else None,
+            left={} if files is None else _left_in(files),
             keeps_files=files is not None,
             sweep=self._sweep,
             means=self._means,
@@ -283,6 +283,14 @@ class RayWorkers:
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 cleared.append(remove.options(num_cpus=0, scheduling_strategy=there).remote(self._sweep))
         self._ray.wait(cleared, num_returns=len(cleared), timeout=_CLEAR_SECONDS)
+
+
+def _left_in(directory: Path) -> dict[str, NDArray[np.uint8]]:
+    """What an interrupted run goes on from."""
+    if not (directory / CHECKPOINT).is_file():
+        return {}
+    files = [directory / name for name in (CHECKPOINT, TRACKING)]
+    return {file.name: np.fromfile(file, dtype=np.uint8) for file in files if file.is_file()}
 
 
 def _epitaph(error: Exception, tries: int) -> str:

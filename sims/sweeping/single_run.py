@@ -78,6 +78,7 @@ def do(
             interrupted=interrupted,
             traces=traces,
             data=data,
+            callbacks=means.callbacks,
         )
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         raise

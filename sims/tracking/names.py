@@ -13,7 +13,7 @@ from sims.tracking.wandb import WeightsAndBiases
 from topology.plugins import is_object_name, load_object
 from topology.spelling import closest
 
-__all__ = ["callbacks_of"]
+__all__ = ["callbacks_of", "is_tracker"]
 
 _TRACKERS: dict[str, Callable[..., Callback]] = {
     tracker.name: tracker for tracker in (MLflow, TensorBoard, WeightsAndBiases)
@@ -39,6 +39,11 @@ def callbacks_of(given: Sequence[Callback | str], *, beside: Path | None = None)
         If a tracker's library is not installed.
     """
     return [_callback(each, beside) if isinstance(each, str) else _checked(each, each) for each in given]
+
+
+def is_tracker(name: str) -> bool:
+    """Whether a name is that of a tracker, with or without a place."""
+    return name.partition(":")[0] in _TRACKERS
 
 
 def _callback(name: str, beside: Path | None) -> Callback:

@@ -77,8 +77,13 @@ class TensorBoard(Tracker):
             return directory / "tensorboard"
         name = re.sub(r"[^\w.=-]+", "-", scenario.name).strip("-") or "run"
         first = (self._where or Path("runs")) / f"{name}-seed-{scenario.seed}"
+        first.parent.mkdir(parents=True, exist_ok=True)
         folder, count = first, 1
-        while folder.exists():
-            count += 1
-            folder = first.with_name(f"{first.name}-{count}")
-        return folder
+        while True:
+            try:
+                folder.mkdir()  # another process may have the same name
+            except FileExistsError:
+                count += 1
+                folder = first.with_name(f"{first.name}-{count}")
+            else:
+                return folder

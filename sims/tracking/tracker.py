@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from sims.running.result import Result
     from sims.scenario import Scenario
 
-__all__ = ["Tracker", "flat", "heading"]
+__all__ = ["TRACKING", "Tracker", "flat", "heading"]
 
-_FILE = "tracking.json"
+TRACKING = "tracking.json"
+"""File of a run's directory that says which of a tracker's runs it is."""
 
 
 class Tracker(Callback):
@@ -88,14 +89,14 @@ class Tracker(Callback):
         if self._directory is None:
             return
         mine = {"run": self._run} | ({} if math.isinf(self._round) else {"round": self._round})
-        temporary = self._directory / f".{_FILE}.tmp"
+        temporary = self._directory / f".{TRACKING}.tmp"
         temporary.write_text(json.dumps({**self._file(), self.name: mine}, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self._directory / _FILE)
+        temporary.replace(self._directory / TRACKING)
 
     def _file(self) -> dict[str, Any]:
-        if self._directory is None or not (self._directory / _FILE).is_file():
+        if self._directory is None or not (self._directory / TRACKING).is_file():
             return {}
-        found: dict[str, Any] = json.loads((self._directory / _FILE).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((self._directory / TRACKING).read_text(encoding="utf-8"))
         return found
 
 

@@ -1,6 +1,7 @@
 """A scenario in a folder of its own, with a module and a file beside it."""
 
 import json
+import os
 
 import tomli_w
 
@@ -12,7 +13,24 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import sims
 from tests.sims.worlds import blobs
+
+
+class Heard(sims.Callback):
+    def started(self, scenario, directory, earlier):
+        self.file = directory / "heard.txt"
+        self.hear(f"started after {len(earlier)}")
+
+    def evaluated(self, row):
+        self.hear(f"{row['round']:g}")
+
+    def ended(self, result):
+        self.hear("finished" if result.finished else "interrupted")
+
+    def hear(self, event):
+        with self.file.open("a") as file:
+            file.write(f"{os.getpid()} {event}\\n")
 
 
 def task(*, fault="none"):
@@ -39,3 +57,13 @@ def scenario_folder(folder, *, module):
     task = {"name": f"{module}:task", "partition": {"file": "parts.json"}}
     (folder / "scenario.toml").write_text(tomli_w.dumps({**SCENARIO, "task": task}))
     return folder
+
+
+def heard_in(run, *, elsewhere=True):
+    """Events that `Heard` wrote into a run's directory, in another process unless one says; None if none."""
+    file = run / "heard.txt"
+    if not file.exists():
+        return None
+    lines = [line.split(" ", 1) for line in file.read_text().splitlines()]
+    assert all((int(process) != os.getpid()) == elsewhere for process, _ in lines)
+    return [event for _, event in lines]

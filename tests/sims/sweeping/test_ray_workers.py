@@ -20,7 +20,7 @@ from sims.sweeping import checking
 from sims.sweeping.jobs import run_id
 from sims.sweeping.points import points_of, scenario_at
 from sims.sweeping.settings import parse_sweep
-from tests.sims.sweeping.folders import scenario_folder
+from tests.sims.sweeping.folders import heard_in, scenario_folder
 from tests.sims.sweeping.sweeps import SCENARIO, sweep_of
 
 MARK = 12345.0
@@ -63,9 +63,18 @@ def test_points_on_a_cluster_equal_local_ones_and_go_on_from_them(ray_cluster, t
         for seed, scenario, place in zip(sweep.seeds, scenarios, places, strict=True)
     ]
     interrupt_and_mark(scenarios[1], places[1])
+    (places[1] / "tracking.json").write_text('{"mlflow": {"run": "77"}}')
 
     seen = []
-    result = sims.sweep(sweep, out=out, jobs=1, on="ray", resume=True, on_progress=seen.append)
+    result = sims.sweep(
+        sweep,
+        out=out,
+        jobs=1,
+        on="ray",
+        resume=True,
+        on_progress=seen.append,
+        callbacks=["task_on_a_cluster:Heard"],
+    )
     assert result.finished
     assert result.runs["state"].to_list() == ["finished"] * 3
     assert (seen[-1].kept, seen[-1].done) == (1, 3)
@@ -78,6 +87,10 @@ def test_points_on_a_cluster_equal_local_ones_and_go_on_from_them(ray_cluster, t
     assert went_on["seconds"][0] == MARK
     assert_frame_equal(went_on.drop("seconds"), alone[1].evaluations.drop("seconds"))
     assert not list(Path(tempfile.gettempdir()).glob(f"gossipfl-*/{places[2].name}"))
+    assert heard_in(places[0]) is None  # it was kept
+    assert heard_in(places[1]) == ["started after 2", "6", "finished"]
+    assert heard_in(places[2]) == ["started after 0", "0", "3", "6", "finished"]
+    assert json.loads((places[1] / "tracking.json").read_text()) == {"mlflow": {"run": "77"}}
 
 
 @pytest.mark.slow
