@@ -14,6 +14,7 @@ __all__ = ["differences", "software"]
 
 _LIBRARIES = ("gossipfl", "ray", "torch", "numpy", "numba", "scipy", "networkx", "polars")
 _OWN = ("topology", "gossipfl", "sims")
+_SUFFIXES = (".py", ".cpp")  # of code
 _DIGITS = 12
 
 
@@ -51,7 +52,7 @@ def _digest_of_code() -> str:
     digest = hashlib.sha256()
     for package in _OWN:
         place = Path(str(import_module(package).__file__)).parent
-        for file in sorted(place.rglob("*.py")):
+        for file in sorted(file for file in place.rglob("*") if file.suffix in _SUFFIXES):
             digest.update(f"{package}/{file.relative_to(place).as_posix()}\n".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:_DIGITS]

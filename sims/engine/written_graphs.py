@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import operator
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ __all__ = ["Unreadable", "Unwritable", "read", "written"]
 _NAMESPACES = {"aten", "prims"}
 _KINDS = (torch.dtype, torch.layout, torch.memory_format)
 _OPERATIONS = {name: name for name in ("placeholder", "call_function", "output")}
+_WRONG = AttributeError, KeyError, OverflowError, TypeError, ValueError
 _NUMBERS = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan")}
 
 
@@ -68,17 +70,17 @@ def read(text: str) -> GraphModule:
         for op, name, target, args, kwargs, known in json.loads(text):
             node = graph.create_node(
                 _OPERATIONS[op],
-                _operator(target) if op == "call_function" else target,
+                _operator(target) if op == "call_function" else _own_name(target),
                 tuple(_decoded(each, nodes) for each in args),
-                {key: _decoded(value, nodes) for key, value in kwargs.items()},
-                name=name,
+                {_own_name(key): _decoded(value, nodes) for key, value in kwargs.items()},
+                name=_own_name(name),
             )
             if known is not None:
                 node.meta["tensor_meta"] = Form(torch.Size(known[0]), _constant(known[1], torch.dtype))
             nodes[name] = node
         if nodes["output"].op == "output":
             return GraphModule(torch.nn.Module(), graph)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, RuntimeError) as error:
+    except (*_WRONG, RecursionError, RuntimeError, SyntaxError) as error:
         raise Unreadable(f"no graph of this torch: {error}") from error
     raise Unreadable("no graph: it has no output")
 
@@ -101,6 +103,13 @@ def _operator(name: str) -> Any:
     if not isinstance(found, torch._ops.OpOverload):
         raise KeyError(name)
     return found
+
+
+def _own_name(name: str) -> str:
+    """A name as it may stand in the code that torch writes and runs for a graph."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} is no name")
+    return name
 
 
 def _name(constant: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, NO_OPTIONS, megabyte
 from sims.sweeping.workers import Room
 
 __all__ = ["array_script", "script_of"]
+
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # what follows a line break would be a command
 
 _TEMPLATE = """\
 #!/bin/bash
@@ -75,10 +78,7 @@ def script_of(
     memory = max((entry.memory.total for entry in checked if entry.memory is not None), default=0)
     if memory == 0:
         raise InvalidSweep("no point of the sweep can be simulated", got=checked[0].refusal)
-    if prepare:
-        with directory.opened(settings, resume=resume):
-            (directory.path / "parts").mkdir(exist_ok=True)
-    return array_script(
+    text = array_script(
         settings.name,
         parts=len(parts_of(settings)),
         out=directory.path,
@@ -87,6 +87,10 @@ def script_of(
         at_once=jobs,
         options=slurm,
     )
+    if prepare:
+        with directory.opened(settings, resume=resume):
+            (directory.path / "parts").mkdir(exist_ok=True)
+    return text
 
 
 def array_script(
@@ -117,8 +121,20 @@ def array_script(
         How many parts at a time.
     options : mapping
         Further options of sbatch.
+
+    Raises
+    ------
+    InvalidSweep
+        If a path has line breaks.
     """
     out = out.absolute()
+    if _CONTROL.search(f"{out}{sys.executable}"):
+        raise InvalidSweep(
+            "a script cannot name this directory: its comments and options are of one line",
+            expected="a path without line breaks and other control characters",
+            got=repr(str(out)),
+            remedy="Choose another --out.",
+        )
     limit = "" if at_once is None else f"%{at_once}"
     settings = {
         "job-name": "gossipfl-sweep",
@@ -126,7 +142,7 @@ def array_script(
         "cpus-per-task": str(means.threads),
         "mem": f"{megabytes_of(memory)}M",
         **({"gpus": "1"} if means.is_card else {}),
-        "output": shlex.quote(f"{out}/parts/%A_%a.log"),
+        "output": shlex.quote(f"{str(out).replace('%', '%%')}/parts/%A_%a.log"),
         "signal": f"B:INT@{CHECKPOINT_SECONDS}",
         **options,
     }

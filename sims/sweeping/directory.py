@@ -18,7 +18,7 @@ from sims.sweeping.jobs import Job, Outcome
 from sims.sweeping.settings import Sweep, load_sweep, parse_sweep
 from topology.text import read_text
 
-__all__ = ["SweepDirectory", "saved_sweep", "sweep_to_run"]
+__all__ = ["SweepDirectory", "locked", "saved_sweep", "sweep_to_run"]
 
 _SETTINGS = "sweep.toml"
 _LOCK = ".lock"
@@ -64,13 +64,10 @@ class SweepDirectory(ResultsDirectory):
         Raises
         ------
         SweepDirectoryError
-            If a process does the whole sweep.
+            If a process does the whole sweep, or the directory cannot be locked.
         """
-        with (self.path / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SweepDirectoryError(f"another process is sweeping into {self.path}") from error
+        in_use = f"another process is sweeping into {self.path}"
+        with locked(self.path / _LOCK, fcntl.LOCK_SH, in_use=in_use):
             yield
 
     def of(self, job: Job) -> Path:
@@ -94,6 +91,26 @@ class SweepDirectory(ResultsDirectory):
         for name, table in tables.items():
             self.write_table(name, table)
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+@contextmanager
+def locked(file: Path, how: int, *, in_use: str) -> Iterator[None]:
+    """Hold a lock of ``fcntl.flock``, or raise `SweepDirectoryError` at once."""
+    try:
+        lock = file.open("w")
+    except OSError as error:
+        raise SweepDirectoryError(f"{file} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SweepDirectoryError(in_use) from error
+        except OSError as error:
+            raise SweepDirectoryError(
+                f"{file} cannot be locked: {error.strerror}",
+                remedy="Parts of a sweep need a file system with locks, so that no two processes do the same.",
+            ) from error
+        yield
 
 
 def saved_sweep(path: Path) -> Sweep:

@@ -12,7 +12,7 @@ from sims.engine.programme import Compile
 from sims.errors import InvalidSweep, SweepDirectoryError
 from sims.sweeping.callbacks import callbacks_for
 from sims.sweeping.checking import Checked, check
-from sims.sweeping.directory import SweepDirectory, saved_sweep
+from sims.sweeping.directory import SweepDirectory, locked, saved_sweep
 from sims.sweeping.jobs import Outcome
 from sims.sweeping.means import Means
 from sims.sweeping.plans import Schedule, plan_of, planned_jobs
@@ -172,10 +172,9 @@ def _outcomes(
 @contextmanager
 def _alone(file: Path, part: Part) -> Iterator[None]:
     """Hold a part, so that no two processes do it."""
-    file.parent.mkdir(exist_ok=True)
-    with file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SweepDirectoryError(f"another process does {part}") from error
+    try:
+        file.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SweepDirectoryError(f"{file.parent} cannot be made: {error.strerror}") from error
+    with locked(file, fcntl.LOCK_EX, in_use=f"another process does {part}"):
         yield

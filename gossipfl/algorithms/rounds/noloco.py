@@ -23,6 +23,8 @@ from gossipfl.training.settings import learning_rates
 __all__ = ["NoLoCo"]
 
 _REMEMBERED = 4  # rounds after which what was learned hardly sets nodes apart any more
+_LEAST = 1e-3  # of the learning rate: a schedule may end at 0, and numbers of no size have no residues
+_REACH = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,8 @@ class NoLoCo(RoundAlgorithm):
 
     With ``bits`` a node sends that many of each number, of a random share p of θ that is the same at all nodes
     (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to
-    its own. So models may differ by no more than ``reach`` times H step sizes, of this round or of four before,
-    whichever are larger.
+    its own. So models may differ by no more than ``reach`` times H step sizes: the largest of this round's and of
+    four rounds before, and a thousandth of ``training.learning_rate`` at least.
 
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 
@@ -64,7 +66,7 @@ class NoLoCo(RoundAlgorithm):
     weighting: Annotated[StepWeighting, Parameter(STEP_WEIGHTING)] = "nodes"
     bits: Annotated[int | None, Parameter("b: bits of each number; float32 if unset", ge=1, le=16)] = None
     share: Annotated[float, Parameter("p: share of the numbers that is sent, with bits", gt=0, le=1)] = 1.0
-    reach: Annotated[float, Parameter("how far models may differ, with bits, in H step sizes", gt=0)] = 2.0
+    reach: Annotated[float, Parameter("how far models may differ, with bits, in H step sizes", gt=0, le=1e6)] = _REACH
 
     @property
     def requirements(self) -> Requirements:
@@ -91,6 +93,12 @@ class NoLoCo(RoundAlgorithm):
                 expected="bits beside share",
                 got=f"share = {self.share:g} without bits",
                 remedy="For a share of numbers in full use [[outgoing]] with kind = 'mask'.",
+            )
+        if self.bits is None and self.reach != _REACH:
+            raise SettingError(
+                "noloco: reach is of numbers that are sent in few bits",
+                expected="bits beside reach",
+                got=f"reach = {self.reach:g} without bits",
             )
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
@@ -125,6 +133,7 @@ class NoLoCo(RoundAlgorithm):
     def _distance(self, context: RoundContext) -> float:
         """By how much models may differ in a round: the same number at all nodes."""
         settings = context.local.settings
-        rounds = torch.tensor([context.round, max(0, context.round - _REMEMBERED)])
-        rates = learning_rates(settings.local_steps * rounds, settings)
-        return self.reach * settings.local_steps * float(rates.max())
+        steps, now = settings.local_steps, context.round
+        when = [steps * max(0, now - _REMEMBERED), steps * now, steps * (now + 1) - 1]  # the last: they may rise
+        rate = float(learning_rates(torch.tensor(when), settings).max())
+        return self.reach * steps * max(rate, _LEAST * settings.learning_rate)

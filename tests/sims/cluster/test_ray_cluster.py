@@ -3,12 +3,13 @@
 import os
 import signal
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from gossipfl.errors import SettingError
 from sims.cluster.ray_cluster import connected, is_ray
-from sims.cluster.software import differences, software
+from sims.cluster.software import _digest_of_code, differences, software
 from sims.errors import ClusterMismatch, ClusterUnreachable
 
 
@@ -72,6 +73,18 @@ def test_machines_with_other_software_are_named(ray_cluster, monkeypatch):
         connected("ray"),
     ):
         pass
+
+
+def test_code_is_all_that_computes(tmp_path, monkeypatch):
+    (tmp_path / "__init__.py").touch()
+    (tmp_path / "kernels.cpp").write_text("one")
+    place = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("sims.cluster.software.import_module", lambda name: place)
+    before = _digest_of_code.__wrapped__()
+    (tmp_path / "notes.txt").touch()
+    assert _digest_of_code.__wrapped__() == before
+    (tmp_path / "kernels.cpp").write_text("two")
+    assert _digest_of_code.__wrapped__() != before
 
 
 def test_differences_name_what_is_missing_too():

@@ -112,6 +112,29 @@ def test_other_texts_are_no_graphs(text):
         read(text)
 
 
+RETURNS = '["output", "output", "output", [{"node": "a"}], {}, null]'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '["placeholder", "a", "a=RAN.append(1)", [], {}, null]',
+        '["call_function", "a", "aten.zeros.default", [[1]], {"pin_memory=RAN.append(1), layout": null}, null]',
+        '["placeholder", "a", "class", [], {}, null]',
+        '["placeholder", "a", 7, [], {}, null]',
+        '["placeholder", "a", "a", [], {}, null], ["placeholder", "b", "a", [], {}, null]',
+        '["placeholder", "a", "a", [], {}, [[1e400], "float32"]]',
+        f'["placeholder", "a", "a", [], {{}}, [[{10**30}], "float32"]]',
+    ],
+)
+def test_names_that_are_code_are_refused_before_they_run(line, monkeypatch):
+    ran = []
+    monkeypatch.setattr("builtins.RAN", ran, raising=False)
+    with pytest.raises(Unreadable):
+        read(f"[{line}, {RETURNS}]")
+    assert ran == []
+
+
 def test_a_graph_that_others_could_have_written_is_not_used(caches):
     place = place_of("a key")
     graph = keep(place, make_fx(torch.sin)(torch.randn(3)))

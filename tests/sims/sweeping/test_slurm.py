@@ -1,5 +1,6 @@
 """Sweeps as job arrays of Slurm: the script and its parts, and what submitit submits; without Slurm."""
 
+import errno
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from gossipfl.errors import SettingError
 from sims.cli import app
 from sims.errors import ClusterUnreachable, InvalidSweep, SweepDirectoryError
 from sims.sweeping import slurm_workers
-from sims.sweeping.array_script import script_of
+from sims.sweeping.array_script import array_script, script_of
 from sims.sweeping.directory import SweepDirectory
 from sims.sweeping.means import Means
 from sims.sweeping.parts import do_part, parts_of
@@ -127,6 +128,18 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(tmp_path):
     assert "expected --on slurm; got --on local" in str(elsewhere.exception)
 
 
+def test_a_directory_is_a_name_and_no_command(tmp_path):
+    wild = tmp_path / "a 'b' $(touch no) `touch no` %j"
+    text = array_script("two\nlines; touch no", parts=1, out=wild, memory=1, means=Means())
+    (tmp_path / "array.sh").write_text(text)
+    assert what_it_runs(tmp_path / "array.sh", index=1)[4:6] == ["--out", str(wild)]
+    assert "%%j/parts/%A_%a.log" in options_in(text)["output"]
+    for broken in ("x\ntouch no\n", "x\r"):
+        with pytest.raises(InvalidSweep, match="without line breaks"):
+            script_of(sweep_of(seeds=[1]), out=tmp_path / broken, means=Means())
+        assert not (tmp_path / broken).exists()
+
+
 def test_parts_are_runs_or_tuned_points(tmp_path):
     grid = {"training.learning_rate": [0.1, 0.3]}
     plain = parts_of(sweep_of(seeds=[1, 2], grid=grid))
@@ -169,6 +182,21 @@ def test_a_part_is_done_by_one_process_and_not_beside_the_whole(tmp_path):
         do_part(out, 1)
     both = CliRunner().invoke(app, ["sweep", "digits", "--out", str(out), "--part", "1"])
     assert "Give --out alone" in str(both.exception)
+
+
+def test_what_cannot_be_locked_is_named(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    script_of(sweep_of(seeds=[1, 2]), out=out, means=Means())
+    (out / "parts" / "1.lock").mkdir()
+    with pytest.raises(SweepDirectoryError, match=r"1\.lock cannot be written: Is a directory"):
+        do_part(out, 1)
+
+    def without(*given):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", without)  # as on a network's disk
+    with pytest.raises(SweepDirectoryError, match=r"cannot be locked: No locks available; .*with locks"):
+        do_part(out, 2)
 
 
 def test_options_are_those_of_sbatch():

@@ -136,6 +136,24 @@ def test_reach_follows_the_schedule_four_rounds_behind():
         before = now.rows
 
 
+def test_models_stay_numbers_where_a_schedule_has_ended():
+    settings = {"learning_rate": 0.4, "schedule": "cosine", "decay_age": 1, "final_fraction": 0.0}
+    local = quadratics(2, size=4, kind=Still, **settings)
+    start = start_at(normal(2, 4))
+    network = InBits.of(torch.full((2, 2), 0.5).double())
+    final = after(NoLoCo(bits=2), start, network, local, count=8).rows
+    assert bool(final.isfinite().all())
+    assert bool(((final - start.rows).abs() < 8 * 2 * 2 * 0.4).all())
+
+
+def test_reach_follows_rates_that_rise_within_a_round():
+    local = quadratics(2, size=4, kind=Still, learning_rate=0.4, local_steps=10, warm_up=10)
+    start = start_at(torch.full((2, 4), 1e4, dtype=torch.float64))
+    network = InBits.of(torch.full((2, 2), 0.5).double())
+    ((_, (sent,)),) = rounds(NoLoCo(bits=1, reach=3.0), start, network, local, count=1)
+    assert bool(((sent.rows - start.rows / (2 * 3.0 * 10 * 0.4)).abs() < 0.501).all())  # and dither
+
+
 @few
 @given(bits, st.integers(0, 90), seeds)
 def test_receivers_decode_what_the_simulation_computed(b, size, seed):
@@ -168,7 +186,9 @@ def test_hostile_residues_are_refused():
         ({"bits": 0}, "bits is out of range"),
         ({"bits": 2, "share": 0.0}, "share is out of range"),
         ({"bits": 2, "reach": 0.0}, "reach is out of range"),
+        ({"bits": 2, "reach": math.inf}, "reach is out of range"),
         ({"share": 0.5}, "share is of numbers that are sent in few bits"),
+        ({"reach": 3.0}, "reach is of numbers that are sent in few bits"),
         ({"bits": 2, "pull": 0.5}, "sends residues"),
         ({"bits": 2, "weighting": "steps"}, "sends residues"),
     ],
