@@ -47,11 +47,7 @@ class SweepDirectory(ResultsDirectory):
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / _LOCK).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise SweepDirectoryError(f"another process is sweeping into {self.path}") from error
+            with locked(self.path / _LOCK, fcntl.LOCK_EX, in_use=self._in_use):
                 self.write_text(_SETTINGS, tomli_w.dumps(sweep.model_dump(mode="json", exclude_none=True)))
                 yield
         except OSError as error:
@@ -66,9 +62,12 @@ class SweepDirectory(ResultsDirectory):
         SweepDirectoryError
             If a process does the whole sweep, or the directory cannot be locked.
         """
-        in_use = f"another process is sweeping into {self.path}"
-        with locked(self.path / _LOCK, fcntl.LOCK_SH, in_use=in_use):
+        with locked(self.path / _LOCK, fcntl.LOCK_SH, in_use=self._in_use):
             yield
+
+    @property
+    def _in_use(self) -> str:
+        return f"another process is sweeping into {self.path}"
 
     def of(self, job: Job) -> Path:
         """Directory of a run."""
@@ -99,7 +98,7 @@ def locked(file: Path, how: int, *, in_use: str) -> Iterator[None]:
     try:
         lock = file.open("w")
     except OSError as error:
-        raise SweepDirectoryError(f"{file} cannot be written: {error.strerror}") from error
+        raise SweepDirectoryError(f"{file} cannot be written to: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, how | fcntl.LOCK_NB)

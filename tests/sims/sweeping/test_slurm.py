@@ -188,7 +188,7 @@ def test_what_cannot_be_locked_is_named(tmp_path, monkeypatch):
     out = tmp_path / "out"
     script_of(sweep_of(seeds=[1, 2]), out=out, means=Means())
     (out / "parts" / "1.lock").mkdir()
-    with pytest.raises(SweepDirectoryError, match=r"1\.lock cannot be written: Is a directory"):
+    with pytest.raises(SweepDirectoryError, match=r"1\.lock cannot be written to: Is a directory"):
         do_part(out, 1)
 
     def without(*given):
