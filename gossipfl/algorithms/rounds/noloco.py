@@ -66,7 +66,9 @@ class NoLoCo(RoundAlgorithm):
     weighting: Annotated[StepWeighting, Parameter(STEP_WEIGHTING)] = "nodes"
     bits: Annotated[int | None, Parameter("b: bits of each number; float32 if unset", ge=1, le=16)] = None
     share: Annotated[float, Parameter("p: share of the numbers that is sent, with bits", gt=0, le=1)] = 1.0
-    reach: Annotated[float, Parameter("how far models may differ, with bits, in H step sizes", gt=0, le=1e6)] = _REACH
+    reach: Annotated[
+        float, Parameter("how far models may differ, with bits, in H step sizes", gt=0, le=1e6)
+    ] = _REACH
 
     @property
     def requirements(self) -> Requirements:
@@ -134,6 +136,7 @@ class NoLoCo(RoundAlgorithm):
         """By how much models may differ in a round: the same number at all nodes."""
         settings = context.local.settings
         steps, now = settings.local_steps, context.round
-        when = [steps * max(0, now - _REMEMBERED), steps * now, steps * (now + 1) - 1]  # the last: they may rise
+        # Of the last step, too, for rates may rise.
+        when = [steps * max(0, now - _REMEMBERED), steps * now, steps * (now + 1) - 1]
         rate = float(learning_rates(torch.tensor(when), settings).max())
         return self.reach * steps * max(rate, _LEAST * settings.learning_rate)

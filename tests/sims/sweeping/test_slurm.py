@@ -195,7 +195,9 @@ def test_what_cannot_be_locked_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", without)  # as on a network's disk
-    with pytest.raises(SweepDirectoryError, match=r"cannot be locked: No locks available\. Parts .*with locks"):
+    with pytest.raises(
+        SweepDirectoryError, match=r"cannot be locked: No locks available\. Parts .*with locks"
+    ):
         do_part(out, 2)
 
 
