@@ -51,7 +51,7 @@ def connected(on: str, *, cpus: int | None = None) -> Iterator[ModuleType]:
     SettingError
         If the address is none, or ray is not installed.
     ClusterUnreachable
-        If no cluster answers there.
+        If no cluster answers there, or an address is given and this process has a connection already.
     ClusterMismatch
         If the cluster has other versions of Python, Ray or what computes.
 
@@ -69,7 +69,12 @@ def connected(on: str, *, cpus: int | None = None) -> Iterator[ModuleType]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    if on == "ray" and ray.is_initialized():
+    if ray.is_initialized():
+        if on != "ray":  # the end of another one would be the end of this one, too
+            raise ClusterUnreachable(
+                "this process is connected to a Ray cluster already",
+                remedy="Say `ray`, without an address, to use it; or end it with ray.shutdown().",
+            )
         require_same_software(ray)
         yield ray
         return

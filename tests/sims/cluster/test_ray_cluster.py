@@ -42,6 +42,27 @@ def test_where_nothing_listens_is_said_at_once(form, monkeypatch):
             pass
 
 
+def test_a_connection_that_is_there_is_not_ended_by_another(monkeypatch):
+    import ray
+
+    def twice(**settings):
+        raise RuntimeError("called ray.init twice")
+
+    ended = []
+    for name, does in {
+        "is_initialized": lambda: True,
+        "init": twice,
+        "shutdown": lambda: ended.append(1),
+    }.items():
+        monkeypatch.setattr(ray, name, does)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"ray://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(ClusterUnreachable, match=r"connected to a Ray cluster already.*Say `ray`"):
+            with connected(address):
+                pass
+    assert ended == []
+
+
 def test_without_ray_it_is_said_how_to_install_it(monkeypatch):
     monkeypatch.setattr("gossipfl.extras.is_installed", lambda module: module != "ray")
     with pytest.raises(SettingError, match=r"gossipfl\[ray\]"), connected("ray"):
