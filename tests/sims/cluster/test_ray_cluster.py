@@ -57,9 +57,9 @@ def test_a_connection_that_is_there_is_not_ended_by_another(monkeypatch):
         monkeypatch.setattr(ray, name, does)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"ray://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(ClusterUnreachable, match=r"connected to a Ray cluster already.*Say `ray`"):
-            with connected(address):
-                pass
+        refused = pytest.raises(ClusterUnreachable, match=r"connected to a Ray cluster already.*Say `ray`")
+        with refused, connected(address):
+            pass
     assert ended == []
 
 
