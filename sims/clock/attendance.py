@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sims.clock.plain import Arrays, Event, as_array, events_of, of_array, plain_events, under, within
 from sims.compiler.presence import Presence
 from sims.compiler.timeline.conditions import Churn, churn_of, ticks
 from sims.compiler.timeline.draws import CYCLE, uniform
@@ -50,7 +51,7 @@ class _Course:
     """Presence that goes on with time, as the reference executor's does."""
 
     def __init__(self, churn: Churn) -> None:
-        self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._events: list[Event] = []
         self._now = self._order = 0
         self.presence = Presence(churn, at=self._at, now=lambda: self._now)
         self.presence.begin()
@@ -67,6 +68,27 @@ class _Course:
             self._now, _, happens, about = heappop(self._events)
             happens(*about)
         self._now = max(self._now, time)
+
+    def state(self) -> Arrays:
+        """All that changes."""
+        presence = self.presence
+        events = plain_events(self._events)
+        reasons = [sorted(each) for each in presence.reasons_away]
+        return {
+            "away": presence.away.copy(),
+            "island": np.array(presence.island, dtype=np.int64),
+            "sessions": np.array(presence.sessions, dtype=np.int64),
+            "others": as_array([self._now, self._order, presence.joined, reasons, events]),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a state."""
+        presence = self.presence
+        self._now, self._order, presence.joined, reasons, events = of_array(state["others"])
+        presence.away[:] = state["away"]
+        presence.island, presence.sessions = state["island"].tolist(), state["sessions"].tolist()
+        presence.reasons_away = [set(each) for each in reasons]
+        self._events = events_of(events, (presence.session_ends, presence.planned))
 
 
 class Attendance:
@@ -118,6 +140,29 @@ class Attendance:
             side = np.array(self._planned.presence.island, dtype=np.int64)
         drawn = self._participants(number)
         return Attending(away=away, side=side, idle=away if drawn is None else away | ~drawn)
+
+    def state(self) -> Arrays:
+        """All that changes."""
+        courses = {"sessions": self._sessions, "planned": self._planned}
+        present = {name: course.state() for name, course in courses.items() if course is not None}
+        return {
+            "until": np.array([self._until], dtype=np.float64),
+            **{
+                name: array
+                for course, state in present.items()
+                for name, array in under(course, state).items()
+            },
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a state."""
+        until = float(state["until"][0])
+        if self._sessions is not None:
+            if until != self._until:
+                self._until, self._sessions = until, self._of_process(until)
+            self._sessions.restore(within("sessions", state))
+        if self._planned is not None:
+            self._planned.restore(within("planned", state))
 
     def _of_process(self, until: float) -> _Course:
         churn = self._scenario.churn.model_copy(update={"events": ()})

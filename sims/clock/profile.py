@@ -7,9 +7,10 @@ both times does not depend on the round's training, and is carried out while tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,8 +30,11 @@ from gossipfl.rounds.message_shapes import nobody_around
 from gossipfl.rows import Layout
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
+from sims.clock.plain import Arrays, under, within
 
 __all__ = ["ExchangeProfile", "Rehearsal", "RoundProfile"]
+
+_OF_NODES = ("rows", "ages", "steps", "optimiser_state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,18 @@ class RoundProfile:
 
     exchanges: tuple[ExchangeProfile, ...]
     steps_after: int
+
+    def plain(self) -> list[Any]:
+        """All of it as plain values."""
+        return [[astuple(each) for each in self.exchanges], self.steps_after]
+
+    @classmethod
+    def of_plain(cls, plain: list[Any]) -> RoundProfile:
+        """Make one of them."""
+        exchanges, steps_after = plain
+        names = ("steps", "overlaps", "bytes", "over")
+        each = tuple(ExchangeProfile(**dict(zip(names, given, strict=True))) for given in exchanges)
+        return cls(exchanges=each, steps_after=steps_after)
 
 
 class _CountedTraining:
@@ -148,6 +164,24 @@ class Rehearsal:
             )
             before = done
         return RoundProfile(exchanges=tuple(found), steps_after=steps - before)
+
+    def state(self) -> Arrays:
+        """All that changes."""
+        nodes = self._nodes
+        return {
+            "round": np.array([self.round]),
+            **{name: getattr(nodes, name).numpy() for name in _OF_NODES},
+            **under("auxiliary", {name: kept.numpy() for name, kept in nodes.auxiliary.items()}),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a state."""
+        self.round = int(state["round"][0])
+        auxiliary = within("auxiliary", state)
+        self._nodes = Nodes(
+            **{name: torch.from_numpy(state[name]) for name in _OF_NODES},
+            auxiliary={name: torch.from_numpy(kept) for name, kept in auxiliary.items()},
+        )
 
     def _rehearsed(self, shift: float) -> tuple[Nodes, list[Tensor], list[tuple[AnyExchange, int]], int]:
         local = _CountedTraining(self._settings, self._layout, self._samples, shift)

@@ -7,7 +7,7 @@ there and its own are answered, or until the deadline, and goes on by itself. No
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -17,7 +17,9 @@ from gossipfl.wire import OFFERED_BYTES
 from sims.clock.circumstances import Circumstances
 from sims.clock.outcome import MissingRows, RoundTimes
 from sims.clock.pairs import Pairs, pairs_of
+from sims.clock.plain import Arrays, Event, as_array, events_of, of_array, plain_events, under, within
 from sims.clock.profile import ExchangeProfile, RoundProfile
+from sims.clock.saved import Source, restored_rounds, saved_rounds
 from sims.clock.transfers import Transfers
 from sims.clock.under_way import NodeUnderWay, Place, RoundUnderWay
 from sims.world.networks import RoundNetwork
@@ -36,6 +38,8 @@ class RoundClock:
     circumstances : Circumstances
     profile : callable
         The next round's profile, whenever it is called.
+    sources : mapping of str to Source
+        What circumstances and profiles come from, if it changes, by names; it is in the clock's state.
 
     Attributes
     ----------
@@ -46,15 +50,21 @@ class RoundClock:
     """
 
     def __init__(
-        self, network: RoundNetwork, circumstances: Circumstances, profile: Callable[[], RoundProfile]
+        self,
+        network: RoundNetwork,
+        circumstances: Circumstances,
+        profile: Callable[[], RoundProfile],
+        *,
+        sources: Mapping[str, Source] | None = None,
     ) -> None:
         self._network, self._around, self._profile = network, circumstances, profile
+        self._sources = sources or {}
         self._n = network.sequence.n
         self._nodes = [NodeUnderWay() for _ in range(self._n)]
         self._rounds: dict[int, RoundUnderWay] = {}
         self._known = self._done = self._order = 0
         self._held: list[int] = []
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._events: list[Event] = []
         self._transfers = Transfers(circumstances.links)
         self._finished: dict[int, RoundTimes] = {}
         self.seconds: list[float] = []
@@ -67,6 +77,42 @@ class RoundClock:
         while number not in self._finished:
             self._advance()
         return self._finished.pop(number)
+
+    def state(self) -> Arrays:
+        """All that changes, between two rounds that are asked for: where everybody is, and what is under way."""
+        rounds, arrays = saved_rounds(self._rounds, self._finished, self._n)
+        counted = (self._known, self._done, self._order, self.lost, self.late)
+        events = plain_events(self._events)
+        nodes = [node.plain() for node in self._nodes]
+        state: Arrays = {
+            "others": as_array([counted, self._held, events, nodes, rounds]),
+            "seconds": np.array(self.seconds, dtype=np.float64),
+            **under("rounds", arrays),
+            **under("transfers", self._transfers.state()),
+        }
+        for name, source in self._sources.items():
+            state |= under(name, source.state())
+        return state
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a state, without a round done again."""
+        counted, self._held, events, nodes, rounds = of_array(state["others"])
+        self._known, self._done, self._order, self.lost, self.late = counted
+        self._events = events_of(events, self._happenings())
+        self._nodes = [NodeUnderWay.of_plain(each) for each in nodes]
+        self._rounds, self._finished = restored_rounds(rounds, within("rounds", state), self._pairs)
+        self.seconds = state["seconds"].tolist()
+        self._transfers.restore(within("transfers", state))
+        for name, source in self._sources.items():
+            source.restore(within(name, state))
+
+    def _happenings(self) -> tuple[Callable[..., None], ...]:
+        """Whatever is scheduled, by names that checkpoints have."""
+        return (
+            *(self._begin_round, self._is_computed, self._end_round, self._leave, self._time_is_up),
+            *(self._may_send, self._arrives, self._answered, self._is_passed),
+            *(self._at_server, self._from_server),
+        )
 
     # Time
 
@@ -93,16 +139,17 @@ class RoundClock:
 
     # A node's way through a round
 
+    def _pairs(self, profile: RoundProfile, number: int) -> list[Pairs]:
+        over = {each.over for each in profile.exchanges}
+        pairs = {each: pairs_of(self._network, number, each) for each in over}
+        return [pairs[each.over] for each in profile.exchanges]
+
     def _opened(self, number: int) -> RoundUnderWay:
         while self._known <= number:
             profile = self._profile()
-            pairs: dict[str, Pairs] = {}
-            for each in profile.exchanges:
-                if each.over not in pairs:
-                    pairs[each.over] = pairs_of(self._network, self._known, each.over)
             self._rounds[self._known] = RoundUnderWay(
                 profile=profile,
-                pairs=[pairs[each.over] for each in profile.exchanges],
+                pairs=self._pairs(profile, self._known),
                 attending=self._around.attending(self._known, self._now),
                 ends=np.zeros(self._n),
                 left=self._n,

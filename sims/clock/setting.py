@@ -105,6 +105,7 @@ def clock_of(
         optimiser_state_size=world.trainer.optimiser_state_size,
         links=None if links is None else _of_one_node(links),
     )
+    attendance = Attendance(scenario, numbers, participants)
     around = Circumstances(
         links=links_of(section, seed=seed, numbers=numbers),
         step_seconds=step_seconds(scenario, numbers),
@@ -113,7 +114,7 @@ def clock_of(
         is_lost=lambda sender, number: (
             section.loss > 0 and bool(uniform(seed, LOSS, sender, number) < section.loss)
         ),
-        attending=Attendance(scenario, numbers, participants).at,
+        attending=attendance.at,
         deadline=math.inf
         if section.deadline is None
         else section.deadline * (_MASKED_SHARE if is_masked else 1),
@@ -122,7 +123,9 @@ def clock_of(
         least=(lambda node, number: 0.0) if is_timed else (lambda n, r: section.period * pace(n, r)),
         pace=pace,
     )
-    return RoundClock(network, around, rehearsal.next)
+    return RoundClock(
+        network, around, rehearsal.next, sources={"rehearsal": rehearsal, "attendance": attendance}
+    )
 
 
 def failures_of(scenario: Scenario) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sims.clock.fair_shares import fair_rates
+from sims.clock.plain import Arrays, as_array, of_array
 from sims.compiler.timeline.links import Links
 
 __all__ = ["Transfers"]
@@ -90,6 +91,27 @@ class Transfers:
         self._drop(done.tolist())
         return ended
 
+    def state(self) -> Arrays:
+        """All that changes."""
+        return {
+            "through": self._through.copy(),
+            "limits": self._limits.copy(),
+            "left": self._left.copy(),
+            "rates": self._rates.copy(),
+            "capacities": self._capacities.copy(),
+            "others": as_array([self._keys, self._new, self._stale, self.now, self._changes_at]),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Continue from a state."""
+        self._through = np.array(state["through"], dtype=np.int64)
+        self._limits, self._left, self._rates, self._capacities = (
+            np.array(state[name], dtype=np.float64) for name in ("limits", "left", "rates", "capacities")
+        )
+        keys, new, self._stale, self.now, self._changes_at = of_array(state["others"])
+        self._keys = [_key(each) for each in keys]
+        self._new = [(_key(key), through, limit, bits) for key, through, limit, bits in new]
+
     def _at(self, now: float) -> None:
         self.now = now
         if now >= self._changes_at:
@@ -144,3 +166,8 @@ class Transfers:
         if len(self._rates) == len(kept):
             self._rates = self._rates[kept]
         self._stale = True
+
+
+def _key(read: list[Any]) -> Key:
+    (number, exchange), sender, receiver = read
+    return (number, exchange), sender, receiver

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,21 @@ class NodeUnderWay:
     unanswered: set[int] = field(default_factory=set)
     early: dict[Place, set[int]] = field(default_factory=dict)
     given_up: dict[Place, set[int]] = field(default_factory=dict)
+
+    def plain(self) -> list[Any]:
+        """All of it as plain values."""
+        return [
+            *(self.place, self.since, self.began, self.computed, self.leaves, self.exchanged),
+            *(sorted(each) for each in (self.waits_for, self.unanswered)),
+            *([(place, sorted(who)) for place, who in each.items()] for each in (self.early, self.given_up)),
+        ]
+
+    @classmethod
+    def of_plain(cls, plain: list[Any]) -> NodeUnderWay:
+        """Make one of them."""
+        (number, exchange), *moments, waits_for, unanswered, early, given_up = plain
+        heard = [{(at[0], at[1]): set(who) for at, who in each} for each in (early, given_up)]
+        return cls((number, exchange), *moments, set(waits_for), set(unanswered), *heard)
 
 
 @dataclass(slots=True, eq=False)

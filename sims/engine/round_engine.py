@@ -232,7 +232,7 @@ class RoundEngine:
         return self.clock.seconds[rounds - 1] if rounds else 0.0
 
     def catch_up(self) -> None:
-        """Let the clock go on to the round at which a checkpoint was made."""
+        """Let the clock go on from the start to the round at which a checkpoint without its state was made."""
         at, self.round = self.round, 0
         while self.round < at:
             self._times()

@@ -21,15 +21,19 @@ from sims.scenario import Scenario
 from sims.world import World
 from sims.world.networks import RoundNetwork, round_network
 
-__all__ = ["AUXILIARY", "OPTIMISER_STATE", "RoundBased"]
+__all__ = ["AUXILIARY", "CLOCK", "OPTIMISER_STATE", "RoundBased"]
 
 AUXILIARY = "auxiliary."
 """Names of arrays that an algorithm keeps begin with this in a checkpoint."""
+
+CLOCK = "clock."
+"""Names of arrays of a clock begin with this in a checkpoint."""
 
 OPTIMISER_STATE = "momentum"
 """Name of optimiser states in a checkpoint, from before there were other optimisers."""
 
 _ATTACK = "attack."
+_ABSENT = f"{CLOCK}absent"
 
 
 class RoundBased(Simulation):
@@ -127,7 +131,15 @@ class RoundBased(Simulation):
                 if exchanges.masked_sums is None
                 else {"failed_sums": np.array(exchanges.masked_sums.failed)}
             ),
+            **self._state_of_clock(),
         }
+
+    def _state_of_clock(self) -> Arrays:
+        clock = self.engine.clock
+        if clock is None:
+            return {}
+        kept = {f"{CLOCK}{name}": array for name, array in clock.state().items()}
+        return {**kept, _ABSENT: self.engine.away.copy()}
 
     def restore(self, state: Arrays) -> None:
         """Continue from a checkpoint."""
@@ -156,7 +168,14 @@ class RoundBased(Simulation):
         self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
         )
-        self.engine.catch_up()
+        if self.engine.clock is None:
+            return
+        if _ABSENT not in state:  # of an earlier version
+            self.engine.catch_up()
+            return
+        kept = {name.removeprefix(CLOCK): each for name, each in state.items() if name.startswith(CLOCK)}
+        self.engine.clock.restore(kept)
+        self.engine.away = np.array(state[_ABSENT], dtype=np.bool_)
 
 
 def _refuse_what_rounds_have_not(scenario: Scenario) -> None:

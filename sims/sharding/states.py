@@ -15,7 +15,7 @@ from gossipfl.training import Nodes
 from sims.engine.engine import Arrays
 from sims.engine.neighbourhoods import Sparse
 from sims.running.message_driven import TIMELINE
-from sims.running.round_based import AUXILIARY, OPTIMISER_STATE
+from sims.running.round_based import AUXILIARY, CLOCK, OPTIMISER_STATE
 from sims.sharding.messages import SLOTS
 from sims.sharding.partition import Partition
 from sims.world import World
@@ -78,6 +78,9 @@ class RoundStates:
                 counted = sum(state[name][1:] for state in states)
                 found[name] = np.concatenate([first[:1], counted])
                 continue
+            if name.startswith(CLOCK):  # every shard has that of the whole network
+                found[name] = first
+                continue
             places = self._places(name)
             whole = np.empty((sum(map(len, places)), *first.shape[1:]), dtype=first.dtype)
             for state, mine in zip(states, places, strict=True):
@@ -92,6 +95,10 @@ class RoundStates:
             if name == _PROGRESS:
                 for shard, part in enumerate(parts):
                     part[name] = whole if shard == 0 else np.concatenate([whole[:1], 0 * whole[1:]])
+                continue
+            if name.startswith(CLOCK):
+                for part in parts:
+                    part[name] = whole
                 continue
             if name not in _OF_NODES and not name.startswith(AUXILIARY):
                 continue  # of the records

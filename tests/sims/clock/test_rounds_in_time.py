@@ -176,17 +176,6 @@ def test_push_sum_keeps_its_mass_whatever_is_lost():
     assert float(models.max() - models.min()) < 1
 
 
-def test_a_resumed_run_has_the_same_times(tmp_path):
-    given = ["network.links={up=1,slow=0.34}", "network.loss=0.1", "network.deadline=0.01"]
-    whole = after(5, *given)
-    first, second = after(3, *given), simulated(*given)
-    second.restore(first.state())
-    second.advance(5, between=lambda: False)
-    assert [second.seconds(t) for t in (3, 5)] == [whole.seconds(t) for t in (3, 5)]
-    assert torch.equal(second.rows(), whole.rows())
-    assert second.counts() == whole.counts()
-
-
 @pytest.mark.parametrize(
     ("overrides", "error", "match"),
     [

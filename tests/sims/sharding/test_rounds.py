@@ -163,10 +163,11 @@ def test_more_shards_than_nodes_are_refused():
 
 
 @pytest.mark.parametrize("first", ["shards", "one machine"])
-@pytest.mark.parametrize("name", ["power_gossip", "choco"])
+@pytest.mark.parametrize("name", ["power_gossip", "choco", "d_psgd"])
 def test_a_run_is_resumed_in_shards_and_on_one_machine(first, name, tmp_path):
     """The checkpoint of an interrupted run is the same thing, whoever wrote it."""
-    made = scenario_of(name, GRAPH, "evaluate.every=1")
+    timed = FEATURES["links"] if name == "d_psgd" else ()
+    made = scenario_of(name, GRAPH, "evaluate.every=1", *timed)
     whole = run(made, traces=TRACES)
     stops = iter([False, True])
     begun, resumed = in_shards, run
