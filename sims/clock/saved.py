@@ -61,7 +61,7 @@ def saved_rounds(
             for number, each in finished.items()
         ],
     ]
-    every = [*under_way.values(), *finished.values()]
+    every: list[RoundUnderWay | RoundTimes] = [*under_way.values(), *finished.values()]
     attending = [each.attending for each in every]
     return plain, {
         "ends": np.array([each.ends for each in every], dtype=np.float64).reshape(-1, n),

@@ -46,7 +46,19 @@ class NodeUnderWay:
         """Make one of them."""
         (number, exchange), *moments, waits_for, unanswered, early, given_up = plain
         heard = [{(at[0], at[1]): set(who) for at, who in each} for each in (early, given_up)]
-        return cls((number, exchange), *moments, set(waits_for), set(unanswered), *heard)
+        since, began, computed, leaves, exchanged = moments
+        return cls(
+            place=(number, exchange),
+            since=since,
+            began=began,
+            computed=computed,
+            leaves=leaves,
+            exchanged=exchanged,
+            waits_for=set(waits_for),
+            unanswered=set(unanswered),
+            early=heard[0],
+            given_up=heard[1],
+        )
 
 
 @dataclass(slots=True, eq=False)
