@@ -162,6 +162,11 @@ class RoundClock:
         if number > self._done + _AHEAD:
             self._held.append(node)
             return
+        if [0.0, *self.seconds[-2:]][-2:] == [
+            self._now
+        ] * 2:  # a round in no time: nobody had anybody to talk to
+            self._at(self._now + self._around.period, self._begin_round, node, number)
+            return
         the_round = self._opened(number)
         self._nodes[node].place, self._nodes[node].since = (number, 0), self._now
         idle = the_round.attending.idle

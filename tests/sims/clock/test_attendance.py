@@ -130,6 +130,16 @@ def test_an_empty_network_lets_a_period_pass(tmp_path):
     assert simulation.steps().tolist() == [3] * N
 
 
+def test_time_goes_on_where_nobody_has_anybody_to_talk_to():
+    """Those who are there are often no neighbours, and nothing else takes any time."""
+    moments = (
+        "churn.process={kind='sessions',online={median=0.02,spread=0.5},offline={median=0.2,spread=0.5}}"
+    )
+    seconds = after(8, "network.links={up=1}", moments, "network.period=0.05").engine.clock.seconds
+    assert len(seconds) == 8
+    assert all(np.diff(seconds)[1:] + np.diff(seconds)[:-1] > 0)  # no two rounds in no time
+
+
 @pytest.mark.parametrize("timed", [False, True])
 def test_jitter_makes_rounds_of_different_lengths(timed):
     """Whoever waits for neighbours begins with the last of them."""
