@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ LARGEST_FILE = 64 * 2**20
 
 _MOST_FILES = 2000
 _MOST_BYTES = 256 * 2**20
+# Keys and passwords, by the names they usually have; whoever needs one there names it in the scenario.
+_SECRET = re.compile(r"\.|id_|credential|secret|.*\.(key|pem|p12|pfx|kdbx)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,9 @@ def _modules(directory: Path) -> Iterator[tuple[str, Path]]:
         inner[:] = [name for name in inner if _holds_modules(Path(folder, name))]
         for name in names:
             file = Path(folder, name)
-            beside = Path(folder) == directory and not name.startswith(".")
-            if (file.suffix == ".py" or beside) and file.is_file() and file.stat().st_size <= LARGEST_FILE:
+            module = file.suffix == ".py" and not name.startswith(".")
+            beside = Path(folder) == directory and not _SECRET.match(name)
+            if (module or beside) and file.is_file() and file.stat().st_size <= LARGEST_FILE:
                 yield file.relative_to(directory).as_posix(), file
 
 

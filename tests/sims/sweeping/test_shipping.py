@@ -57,6 +57,23 @@ def test_modules_go_with_their_packages_and_what_stands_beside_them(tmp_path):
     ]
 
 
+def test_keys_stay_unless_the_scenario_names_them(tmp_path):
+    keys = (
+        "identity.key",
+        "server.PEM",
+        "id_ed25519",
+        "credentials.json",
+        "Secrets.toml",
+        ".env",
+        ".hidden.py",
+    )
+    for name in (*keys, "secrets.py", "keys.csv"):
+        (tmp_path / name).write_text(name)
+    assert sorted(shipment_of(str(tmp_path), ()).contents) == ["modules/keys.csv", "modules/secrets.py"]
+    named = shipment_of(str(tmp_path), (str(tmp_path / "identity.key"),))
+    assert named.contents["files/0/identity.key"] == b"identity.key"
+
+
 def test_too_much_is_refused_and_large_files_stay(tmp_path, monkeypatch):
     for number in range(3):
         (tmp_path / f"part{number}.csv").write_bytes(b"x" * 1000)
