@@ -17,23 +17,10 @@ from sims.scenario import parse_scenario
 from sims.scenario.network import NetworkSection
 from sims.world import build_world
 from sims.world.networks import RoundNetwork, round_network
+from tests.sims.clock.scenarios import RING
 from topology import graphs, mixing, sequences
 
-SCENARIO = """
-seed = 3
-precision = "float64"
-[population]
-nodes = 6
-[task]
-name = "tests.sims.worlds:blobs"
-[topology]
-name = "ring"
-[algorithm]
-name = "d_psgd"
-[training]
-batch_size = 4
-learning_rate = 0.3
-[evaluate]
+SCENARIO = f"""{RING}[evaluate]
 every = 1
 [stop]
 rounds = 4

@@ -12,22 +12,9 @@ from sims.running.choice import simulation_of
 from sims.running.round_based import CLOCK
 from sims.scenario import parse_scenario
 from sims.world import build_world
+from tests.sims.clock.scenarios import RING
 
-SCENARIO = """
-seed = 3
-precision = "float64"
-[population]
-nodes = 6
-[task]
-name = "tests.sims.worlds:blobs"
-[topology]
-name = "ring"
-[algorithm]
-name = "d_psgd"
-[training]
-batch_size = 4
-learning_rate = 0.3
-[stop]
+SCENARIO = f"""{RING}[stop]
 rounds = 9
 """
 ROUNDS = 9
