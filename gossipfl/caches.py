@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import stat
@@ -13,7 +15,9 @@ from pathlib import Path
 
 from gossipfl.errors import CacheError
 
-__all__ = ["Cache", "cache_directory", "caches", "clear", "keep_compilers_caches"]
+__all__ = ["Cache", "cache_directory", "caches", "clear", "code_directory", "is_ours", "keep_compilers_caches"]
+
+logger = logging.getLogger(__name__)
 
 #: What is kept in each, and who makes it again when it is gone.
 _KINDS = {
@@ -23,6 +27,7 @@ _KINDS = {
     "inductor": "files of torch's compiler",
     "kernels": "the simulator's kernels, compiled by numba",
 }
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +81,94 @@ def _private_temporary() -> Path:
     directory = Path(tempfile.gettempdir()) / f"gossipfl-cache-{os.geteuid()}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+        if is_ours(directory):
             return directory
     except OSError:
         pass
     return Path(tempfile.mkdtemp(prefix="gossipfl-cache-"))
 
 
+def code_directory(name: str) -> Path:
+    """A directory that code is loaded from: nobody but this user can write into it.
+
+    It is under `cache_directory`. If others could have written into it so far, what they could have put there
+    is deleted first. If it, or a directory above it, is not for this user alone to change, it is a private temporary
+    one, and a warning says so.
+
+    Parameters
+    ----------
+    name : str
+        Of the cache.
+    """
+    directory = cache_directory() / name
+    with contextlib.suppress(OSError):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if _closed(directory.parent.resolve(), 0o755) and _closed(directory.resolve(), 0o700):
+            if not any(map(_is_open_to_all, (directory.absolute(), directory.resolve()))):
+                return directory
+    _say_once(directory)
+    directory = _private_temporary() / name
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file or directory belongs to this user, nobody else may write to it, and it is no link."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    own = found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode)
+    return own and not found.st_mode & _OTHERS_WRITE
+
+
+def _closed(directory: Path, most: int) -> bool:
+    """Leave a directory at most these permissions; False if it belongs to somebody else."""
+    found = directory.lstat()
+    if found.st_uid != os.geteuid():
+        return False
+    if found.st_mode & 0o777 & ~most:
+        directory.chmod(found.st_mode & most)
+        if not most & 0o077:
+            _delete_what_others_could_write(directory)
+    return True
+
+
+def _delete_what_others_could_write(directory: Path) -> None:
+    for folder, folders, names in os.walk(directory):
+        for name in [*folders, *names]:
+            path = Path(folder) / name
+            if is_ours(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _is_open_to_all(directory: Path) -> bool:
+    """Whether anybody may rename a directory above it, and put another in its place."""
+    modes = [above.stat().st_mode for above in directory.parents]
+    return any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
+
+
+@cache
+def _say_once(directory: Path) -> None:
+    logger.warning(
+        "compiled code is not kept in %s, since others could write there; it is compiled again by every process"
+        " (set XDG_CACHE_HOME to a directory of your own)",
+        directory,
+    )
+
+
 def keep_compilers_caches() -> None:
-    """Make torch and numba store compiled code under `cache_directory`; call before numba is imported.
+    """Make torch and numba store compiled code in a `code_directory`; call before numba is imported.
 
     Both write whole files and then rename them, so several processes may do so at once. Where a user has set
     a place of their own, it stays.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory() / "kernels"))
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "inductor"))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(code_directory("kernels")))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(code_directory("inductor")))
 
 
 def caches() -> list[Cache]:

@@ -65,6 +65,76 @@ def test_a_home_that_cannot_be_written_is_not_used(monkeypatch, tmp_path):
     caches._private_temporary.cache_clear()
 
 
+@pytest.fixture
+def own(monkeypatch, tmp_path):
+    """A cache of one's own, and another place for temporary files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    caches._private_temporary.cache_clear()
+    caches._say_once.cache_clear()
+    yield tmp_path / "cache"
+    caches._private_temporary.cache_clear()
+
+
+def modes(*directories):
+    return [oct(stat.S_IMODE(each.stat().st_mode)) for each in directories]
+
+
+def test_code_is_kept_where_nobody_else_can_write(own):
+    directory = caches.code_directory("kernels")
+    assert directory == own / "gossipfl" / "kernels"
+    assert modes(directory) == ["0o700"]
+
+
+def test_code_that_others_could_have_written_is_deleted(own):
+    """A umask of 2, or somebody who made the directory open: what lies there may be anybody's."""
+    directory = own / "gossipfl" / "kernels"
+    (directory / "inner").mkdir(parents=True)
+    for name, mode in (("theirs", 0o664), ("inner/theirs", 0o666), ("mine", 0o644), ("inner/mine", 0o600)):
+        (directory / name).write_text("code")
+        (directory / name).chmod(mode)
+    (directory / "link").symlink_to("/bin/sh")
+    for each in (directory.parent, directory):
+        each.chmod(0o777)
+    assert caches.code_directory("kernels") == directory
+    assert modes(directory.parent, directory) == ["0o755", "0o700"]
+    assert sorted(str(each.relative_to(directory)) for each in directory.rglob("*")) == [
+        "inner",
+        "inner/mine",
+        "mine",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("whose", ["gossipfl", "gossipfl/kernels"])
+def test_code_is_not_kept_in_a_directory_of_somebody_else(own, tmp_path, whose, caplog):
+    (own / "gossipfl" / "kernels").mkdir(parents=True)
+    os.chown(own / whose, 12345, 12345)
+    directory = caches.code_directory("kernels")
+    assert directory.is_relative_to(tmp_path / "temporary")
+    assert modes(directory, directory.parent) == ["0o700", "0o700"]
+    assert "XDG_CACHE_HOME" in caplog.text
+
+
+def test_code_is_not_kept_where_anybody_may_rename_directories(own, tmp_path):
+    own.mkdir()
+    own.chmod(0o777)
+    assert caches.code_directory("kernels").is_relative_to(tmp_path / "temporary")
+    own.chmod(0o1777)  # as /tmp: others' directories cannot be renamed
+    assert caches.code_directory("kernels") == own / "gossipfl" / "kernels"
+
+
+def test_compilers_keep_their_code_in_such_directories(own, monkeypatch):
+    for name in ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    caches.keep_compilers_caches()
+    places = [Path(os.environ[name]) for name in ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")]
+    assert places == [own / "gossipfl" / "kernels", own / "gossipfl" / "inductor"]
+    assert modes(*places) == ["0o700", "0o700"]
+
+
 def test_caches_are_shown_and_cleared(cli, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for name, size in (("data", 10), ("compiled", 2000), ("kernels", 30)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import sys
 import sysconfig
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import torch
 from torch.fx import GraphModule
 
-from gossipfl.caches import cache_directory
+from gossipfl.caches import code_directory, is_ours
 from sims.engine.written_graphs import Unreadable, Unwritable, read, written
 
 __all__ = ["forget", "is_noted", "keep", "kept", "note", "place_of"]
@@ -33,13 +32,13 @@ _OWN = "gossipfl", "sims", "topology"
 def place_of(key: Hashable) -> Path:
     """Where a graph is, or would be, that depends on ``key``, whose ``repr`` is the same in every process."""
     text = repr((key, torch.__version__, _own_files(), tuple(sorted(_files_of_users()))))
-    return cache_directory() / "traces" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    return code_directory("traces") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 def kept(place: Path) -> GraphModule | None:
     """The graph there; None if there is none, or if somebody else could have written it."""
     try:
-        if not _is_ours(place.parent) or not _is_ours(place) or place.stat().st_size > _MOST_BYTES:
+        if not is_ours(place.parent) or not is_ours(place) or place.stat().st_size > _MOST_BYTES:
             return None
         return read(place.read_text())
     except (OSError, UnicodeDecodeError, Unreadable):
@@ -64,10 +63,7 @@ def note(place: Path) -> None:
 
 def is_noted(place: Path) -> bool:
     """Whether it was noted in an earlier run."""
-    try:
-        return _is_ours(place.parent) and _is_ours(place)
-    except OSError:
-        return False
+    return is_ours(place.parent) and is_ours(place)
 
 
 def _write(place: Path, text: str) -> None:
@@ -89,11 +85,6 @@ def _drop_oldest(folder: Path) -> None:
     files = [(file.stat().st_mtime, file) for file in folder.iterdir()]
     for _, file in sorted(files)[:-_MOST_FILES]:
         file.unlink()
-
-
-def _is_ours(path: Path) -> bool:
-    found = path.lstat()
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @cache

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from gossipfl.caches import cache_directory
+from gossipfl.caches import code_directory, is_ours
 from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_passes import for_the_compiler
@@ -124,7 +124,7 @@ class Programme:
             return
         rewritten, options = self._rewritten(graph)
         package = self._package_file(rewritten, arguments, growing)
-        if package.is_file() or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
+        if is_ours(package) or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
             self._compile(rewritten, options, arguments, growing, package, threads, trials)
 
     def __call__(self, thread: int, *arguments: Tensor) -> Any:
@@ -214,7 +214,7 @@ class Programme:
         constants = [(name, _digest(value)) for name, value in graph.named_buffers()]
         machine = torch.__version__, torch.backends.cpu.get_cpu_capability(), source_digest()
         text = repr((graph.code, shapes, constants, *machine))
-        return cache_directory() / "compiled" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt2"
+        return code_directory("compiled") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt2"
 
     def _compile(
         self,
@@ -229,7 +229,7 @@ class Programme:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if not package.is_file():
+                if not is_ours(package):  # it is code: somebody else's is not loaded
                     self._make_package(graph, options, arguments, growing, package)
                 loaded = _loaded(package)
                 trials.require(loaded)
@@ -257,7 +257,6 @@ class Programme:
         level = logging.INFO if operations <= _SILENT_OPERATIONS else logging.WARNING
         what = "compiling %s, once, before the first round: %d operations, some %.0f s of CPU"
         logger.log(level, what, self.name, operations, _SECONDS_AN_OPERATION * operations)
-        package.parent.mkdir(parents=True, exist_ok=True)
         dynamic = [{0: torch.export.Dim.DYNAMIC} if k in growing else None for k in range(len(arguments))]
 
         def make(graph: GraphModule, options: dict[str, Any]) -> None:
@@ -266,6 +265,7 @@ class Programme:
                 made = torch._inductor.aoti_compile_and_package(
                     exported, package_path=str(Path(folder) / package.name), inductor_configs=options
                 )
+                Path(made).chmod(0o600)
                 Path(made).replace(package)
 
         try:

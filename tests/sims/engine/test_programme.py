@@ -1,5 +1,6 @@
 """Programmes: traced or compiled ones are used only where they give what their function gives."""
 
+import os
 import random
 
 import pytest
@@ -129,6 +130,45 @@ def test_what_takes_long_to_compile_is_announced(operations, caplog, monkeypatch
     assert made.tier == "traced"
     assert "could not be compiled and runs traced" in caplog.text
     assert ("compiling a test, once" in caplog.text) is (operations > 600)
+
+
+@pytest.mark.parametrize("planted", ["open to others", "a link", "another's"])
+def test_a_package_that_others_could_have_written_is_compiled_again(planted, monkeypatch, tmp_path):
+    """A package is a shared object: to load it is to run it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    loaded, made = [], []
+
+    def make(self, graph, options, arguments, growing, package):
+        made.append(package)
+        package.unlink(missing_ok=True)
+        package.write_bytes(b"ours")
+        package.chmod(0o600)
+
+    def load(package):
+        loaded.append(package.read_bytes())
+        return lambda x: [x + 1]
+
+    monkeypatch.setattr(Programme, "_make_package", make)
+    monkeypatch.setattr("sims.engine.programme._loaded", load)
+
+    def again():
+        return programme(lambda x: [x + 1], sample(3), compile_when="always").tier
+
+    assert (again(), again()) == ("compiled", "compiled")
+    (package,) = made
+    package.write_bytes(b"theirs")
+    if planted == "open to others":
+        package.chmod(0o662)
+    elif planted == "a link":
+        package.rename(tmp_path / "elsewhere")
+        package.symlink_to(tmp_path / "elsewhere")
+    elif os.geteuid() == 0:
+        os.chown(package, 12345, 12345)
+    else:
+        pytest.skip("only root gives files away")
+    assert again() == "compiled"
+    assert loaded == [b"ours"] * 3
+    assert made == [package] * 2
 
 
 def test_where_our_products_cannot_be_compiled_torchs_are(monkeypatch, tmp_path):
