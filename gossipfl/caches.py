@@ -103,9 +103,9 @@ def code_directory(name: str) -> Path:
     directory = cache_directory() / name
     with contextlib.suppress(OSError):
         directory.mkdir(mode=0o700, exist_ok=True)
-        if _closed(directory.parent.resolve(), 0o755) and _closed(directory.resolve(), 0o700):
-            if not any(map(_is_open_to_all, (directory.absolute(), directory.resolve()))):
-                return directory
+        closed = _closed(directory.parent.resolve(), 0o755) and _closed(directory.resolve(), 0o700)
+        if closed and not any(map(_is_open_to_all, (directory.absolute(), directory.resolve()))):
+            return directory
     _say_once(directory)
     directory = _private_temporary() / name
     directory.mkdir(mode=0o700, exist_ok=True)
