@@ -15,7 +15,15 @@ from pathlib import Path
 
 from gossipfl.errors import CacheError
 
-__all__ = ["Cache", "cache_directory", "caches", "clear", "code_directory", "is_ours", "keep_compilers_caches"]
+__all__ = [
+    "Cache",
+    "cache_directory",
+    "caches",
+    "clear",
+    "code_directory",
+    "is_ours",
+    "keep_compilers_caches",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +100,8 @@ def code_directory(name: str) -> Path:
     """A directory that code is loaded from: nobody but this user can write into it.
 
     It is under `cache_directory`. If others could have written into it so far, what they could have put there
-    is deleted first. If it, or a directory above it, is not for this user alone to change, it is a private temporary
-    one, and a warning says so.
+    is deleted first. If it, or a directory above it, is not for this user alone to change, it is a private
+    temporary one, and a warning says so.
 
     Parameters
     ----------
