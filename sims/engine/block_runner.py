@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -79,7 +78,7 @@ class BlockRunner:
         n, data = world.scenario.population.nodes, world.trainer.data
         on_cpu = device.type == "cpu"
         row_bytes = world.dtype.itemsize * world.layout.size
-        chosen = partial(block_size, threads=threads) if on_cpu else card_block_size
+        chosen = block_size if on_cpu else card_block_size
         self.block = chosen(row_bytes=row_bytes, nodes=5 * n)
         self.workers = Workers(threads if on_cpu else 1)
         self._batching = Batching.of(world)

@@ -37,15 +37,15 @@ class Blocks:
     wave_ends: list[int]
 
 
-def block_size(*, row_bytes: int, nodes: int, threads: int = 1) -> int:
+def block_size(*, row_bytes: int, nodes: int) -> int:
     """Rows in a block: few enough that their intermediate results stay in the cache.
 
-    A power of two within 1 … 64, or 32 for several threads, which share out the blocks of a wave; with few nodes
-    no more than a wave of theirs fills. But up to 16 rows of 4 MiB together, and four of up to 16 MiB each: with
+    A power of two within 1 … 64, whatever the number of threads; with few nodes no more than a wave of theirs
+    fills. But up to 16 rows of 4 MiB together, and four of up to 16 MiB each: with
     fewer, calls of operators cost more than misses of the cache.
     """
     fewest = min(16, max(4, _WORTH_A_CALL // row_bytes)) if row_bytes <= 1 << 24 else 1
-    fits = max(1, min(64 if threads == 1 else 32, max(fewest, _CACHE_BYTES // row_bytes), nodes // 5))
+    fits = max(1, min(64, max(fewest, _CACHE_BYTES // row_bytes), nodes // 5))
     return 1 << (fits.bit_length() - 1)
 
 

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -94,7 +93,7 @@ class Engine:
         self.packing = Packing.of(first, algorithm.behaviour.carries)
         on_cpu = self.device.type == "cpu"
         row_bytes = first.rows.element_size() * self.packing.width
-        chosen = partial(block_size, threads=threads) if on_cpu else card_block_size
+        chosen = block_size if on_cpu else card_block_size
         self.block = block or chosen(row_bytes=row_bytes, nodes=everybody)
         self.width = wave_width(nodes=n, block=self.block)
         self._batching = Batching.of(world)

@@ -153,7 +153,6 @@ def test_workers_find_out_which_way_is_faster(monkeypatch):
 
 def test_blocks_fit_the_cache_and_the_network():
     assert block_size(row_bytes=2600, nodes=1000) == 64
-    assert block_size(row_bytes=2600, nodes=1000, threads=2) == 32
     assert block_size(row_bytes=38_440, nodes=1000) == 16
     assert block_size(row_bytes=425_984, nodes=200) == 8
     assert block_size(row_bytes=4 << 20, nodes=200) == 4
