@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,38 +12,71 @@ import typer
 if TYPE_CHECKING:
     from sims.engine.programme import Compile
     from sims.sweeping import SweepProgress
+    from sims.sweeping.parts import PartResult
 
-__all__ = ["do_part", "hand_over", "script_text"]
+__all__ = ["do_parts", "hand_over", "script_text"]
+
+_CHOSEN = re.compile(r"(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
 
 
-def do_part(
+def do_parts(
     file: str | None,
     out: Path | None,
-    part: int,
+    chosen: str,
     *,
     threads: int,
     device: str,
     compile_when: Compile,
     callbacks: Sequence[str] = (),
 ) -> int:
-    """Do a part of the sweep in a directory, and return an exit code as of a whole sweep.
+    """Do parts of the sweep in a directory, one after another; return an exit code as of a whole sweep.
+
+    Parameters
+    ----------
+    chosen : str
+        ``K``, or ``K-L``, of which L may be beyond the last.
 
     Raises
     ------
     InvalidSweep
-        If a sweep is given, or no directory.
+        If a sweep is given, or no directory; or ``chosen`` is something else.
     """
-    from sims.errors import InvalidSweep
+    from sims.errors import InvalidSweep, SweepDirectoryError
     from sims.sweeping import parts
+    from sims.sweeping.directory import saved_sweep
 
     if file is not None or out is None:
         raise InvalidSweep(
             "a part is one of the sweep in a directory",
             remedy="Give --out alone, of a directory made by --script.",
         )
-    result = parts.do_part(
-        out, part, threads=threads, device=device, compile_when=compile_when, callbacks=callbacks
-    )
+    found = _CHOSEN.fullmatch(chosen)
+    first, last = (int(found["first"]), int(found["last"] or found["first"])) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise InvalidSweep("--part is not understood", expected="K, or K-L, from 1", got=chosen)
+    numbers = [first]
+    if last > first:
+        numbers = list(range(first, min(last, len(parts.parts_of(saved_sweep(out)))) + 1)) or [first]
+    codes = []
+    for number in numbers:
+        try:
+            result = parts.do_part(
+                out, number, threads=threads, device=device, compile_when=compile_when, callbacks=callbacks
+            )
+        except SweepDirectoryError as error:  # as where another process does it
+            if len(numbers) == 1:
+                raise
+            typer.echo(f"Part {number} was not done: {error}")
+            codes.append(1)
+            continue
+        codes.append(_said(result))
+        if not result.finished:
+            break
+    return max(codes)
+
+
+def _said(result: PartResult) -> int:
+    """Say how a part ended, and return its exit code."""
     typer.echo(f"{result.part}.")
     if result.refusal is not None:
         typer.echo(f"It cannot be simulated: {result.refusal}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sims.cli.job_array import do_part, hand_over, script_text
+from sims.cli.job_array import do_parts, hand_over, script_text
 
 if TYPE_CHECKING:
     from sims.sweeping import SweepProgress, SweepResult
@@ -64,9 +64,9 @@ def sweep(
         bool, typer.Option("--dry-run", help="Run nothing, but print the job array of --on slurm.")
     ] = False,
     part: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            "--part", min=1, help="Do one part of the sweep in --out alone: an index of a job array."
+            "--part", help="Do only this part of the sweep in --out, or those from K to L: K, or K-L."
         ),
     ] = None,
     threads: Threads = 1,
@@ -95,7 +95,7 @@ def sweep(
         "callbacks": tuple(log or ()),
     }
     if part is not None:
-        sys.exit(do_part(file, out, part, **means))
+        sys.exit(do_parts(file, out, part, **means))
     if script is not None or dry_run:
         with _display(quiet=json_output) as on_progress:
             text = script_text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sims.scenario.network import Section
 
@@ -27,9 +27,17 @@ class EngineSection(Section):
     )
     paged_to: Path | None = Field(
         None,
-        description="directory of a file for rows, without a name and gone with the run: models of nodes that are "
-        "asleep then need no memory, and those of nodes that never wake no disk",
+        description="directory, by its absolute path, of a file for rows, without a name and gone with the run: models "
+        "of nodes that are asleep then need no memory, and those of nodes that never wake no disk",
     )
+
+    @field_validator("paged_to")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """A relative one would be another directory where a run is resumed, or done by another machine."""
+        if path is not None and not path.is_absolute():
+            raise ValueError(f"expected an absolute path, such as {path.absolute()}")
+        return path
 
     @property
     def is_compact(self) -> bool:

@@ -18,22 +18,24 @@ from sims.sweeping.means import Means
 from sims.sweeping.parts import parts_of
 from sims.sweeping.points import points_of
 from sims.sweeping.settings import Sweep
-from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, NO_OPTIONS, megabytes_of
+from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, NO_OPTIONS, largest_array, megabytes_of
 from sims.sweeping.workers import Room
 
 __all__ = ["array_script", "script_of"]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # what follows a line break would be a command
 
+_MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}  # of which sbatch takes one
+
 _TEMPLATE = """\
 #!/bin/bash
-# {name}: a job array of {count} parts. Submit it with sbatch, and again to go on: what has finished is kept.
+# {name}: a job array for {parts}. Submit it with sbatch, and again to go on: what has finished is kept.
 # Afterwards: {command} --resume --out {out}
 # writes the dataset of all parts, and does what is missing.
 {options}
 set -eu
 {environment}
-exec {command} --out {out} --part "$SLURM_ARRAY_TASK_ID"{means}
+exec {command} --out {out} --part {part}{means}
 """
 
 
@@ -85,6 +87,7 @@ def script_of(
         memory=memory,
         means=means,
         at_once=jobs,
+        most=largest_array(),
         options=slurm,
     )
     if prepare:
@@ -101,6 +104,7 @@ def array_script(
     memory: int,
     means: Means,
     at_once: int | None = None,
+    most: int | None = None,
     options: Mapping[str, str] = NO_OPTIONS,
 ) -> str:
     """Write the script.
@@ -118,7 +122,9 @@ def array_script(
     means : Means
         Of each run.
     at_once : int, optional
-        How many parts at a time.
+        How many jobs at a time.
+    most : int, optional
+        How many jobs an array may have. Where there are more parts, each job does several, one after another.
     options : mapping
         Further options of sbatch.
 
@@ -136,11 +142,13 @@ def array_script(
             remedy="Choose another --out.",
         )
     limit = "" if at_once is None else f"%{at_once}"
+    each = -(-parts // (most or parts))
+    jobs = -(-parts // each)
     settings = {
         "job-name": "gossipfl-sweep",
-        "array": f"1-{parts}{limit}",
+        "array": f"1-{jobs}{limit}",
         "cpus-per-task": str(means.threads),
-        "mem": f"{megabytes_of(memory)}M",
+        **({} if _MEMORY & options.keys() else {"mem": f"{megabytes_of(memory)}M"}),
         **({"gpus": "1"} if means.is_card else {}),
         "output": shlex.quote(f"{str(out).replace('%', '%%')}/parts/%A_%a.log"),
         "signal": f"B:INT@{CHECKPOINT_SECONDS}",
@@ -150,10 +158,16 @@ def array_script(
     given += "".join(f" --log {shlex.quote(name)}" for name in means.callbacks)
     return _TEMPLATE.format(
         name=" ".join(name.split()),
-        count=parts,
+        parts=f"{parts} parts" if each == 1 else f"{parts} parts, {each} a job",
+        part=_part_of_job(each),
         options="\n".join(f"#SBATCH --{key}={value}" for key, value in settings.items()),
         environment="\n".join(f"export {key}={value}" for key, value in means.environment.items()),
         command=f"{shlex.quote(sys.executable)} -m gossipfl sim sweep",
         out=shlex.quote(str(out)),
         means=given,
     )
+
+
+def _part_of_job(each: int) -> str:
+    index = "SLURM_ARRAY_TASK_ID"
+    return f'"${index}"' if each == 1 else f'"$((({index} - 1) * {each} + 1))-$(({index} * {each}))"'

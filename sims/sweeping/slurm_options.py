@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from sims.errors import InvalidSweep
 
-__all__ = ["CHECKPOINT_SECONDS", "NO_OPTIONS", "megabytes_of", "minutes_of", "options_of"]
+__all__ = ["CHECKPOINT_SECONDS", "NO_OPTIONS", "largest_array", "megabytes_of", "minutes_of", "options_of"]
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -26,7 +27,11 @@ _OWN = {
     "open-mode": "logs are in the directory of the sweep",
     "output": "logs are in the directory of the sweep",
     "signal": "runs are told before their time ends, so that they write checkpoints",
+    "wrap": "what a job does is a part of the sweep",
 }
+_ARRAY_SIZE = re.compile(r"^MaxArraySize\s*=\s*(\d+)$", re.MULTILINE)
+_USUAL_ARRAY_SIZE = 1001  # Slurm's own, unless its administrators chose another
+_ASK_SECONDS = 10.0
 
 
 def options_of(given: Iterable[str]) -> dict[str, str]:
@@ -56,12 +61,35 @@ def options_of(given: Iterable[str]) -> dict[str, str]:
                 expected="an option of sbatch by its long name, without spaces, such as partition=short",
                 got=text,
             )
-        if name in _OWN:
-            raise InvalidSweep(f"the option {name} of Slurm is set by the sweep", remedy=f"{_OWN[name]}.")
+        for own, why in _OWN.items():
+            if own.startswith(name):  # sbatch takes abbreviations; no other option of it begins so
+                raise InvalidSweep(
+                    f"the option {own} of Slurm is set by the sweep",
+                    got=name if name != own else None,
+                    remedy=f"{why[0].upper()}{why[1:]}.",
+                )
         options[name] = value
     if "time" in options:
         minutes_of(options["time"])
     return options
+
+
+def largest_array() -> int:
+    """Number of jobs that an array may have: as Slurm's ``scontrol`` says here, else as is usual."""
+    try:
+        said = subprocess.run(
+            ["scontrol", "show", "config"],  # noqa: S607 - whichever is on the path, as sbatch will be
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ASK_SECONDS,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        said = ""
+    found = _ARRAY_SIZE.search(said)
+    # Indices are below the size, and ours begin with 1.
+    return max(1, (int(found[1]) if found else _USUAL_ARRAY_SIZE) - 1)
 
 
 def megabytes_of(memory: int) -> int:

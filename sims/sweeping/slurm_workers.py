@@ -21,12 +21,11 @@ from sims.scenario import Scenario, to_toml
 from sims.scenario.text import scenario_of
 from sims.sweeping.jobs import Assignment, Job, Outcome, Stage, State
 from sims.sweeping.means import Means
-from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, megabytes_of, minutes_of
+from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, largest_array, megabytes_of, minutes_of
 from sims.sweeping.workers import Room
 
 __all__ = ["ArrayTask", "SlurmWorkers"]
 
-_LARGEST_ARRAY = 1000  # Slurm's own limit, unless its administrators chose another
 _LOOK_UP_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 _DEFAULT_MINUTES = 60
@@ -169,6 +168,7 @@ class SlurmWorkers:
                 remedy="Run the command where `srun` and `sbatch` are; or write a script with --script FILE.",
             ) from error
         self._under_way: dict[Any, Assignment] = {}
+        self._most = largest_array()
 
     @property
     def room(self) -> Room:
@@ -208,10 +208,9 @@ class SlurmWorkers:
     def _stop(self) -> Path:
         return self._out / "slurm" / _STOP
 
-    @staticmethod
-    def _takeable(take: Callable[[], Assignment | None]) -> list[Assignment]:
+    def _takeable(self, take: Callable[[], Assignment | None]) -> list[Assignment]:
         taken: list[Assignment] = []
-        while len(taken) < _LARGEST_ARRAY and (given := take()) is not None:
+        while len(taken) < self._most and (given := take()) is not None:
             taken.append(given)
         return taken
 
@@ -251,7 +250,7 @@ class SlurmWorkers:
             mem_gb=megabytes_of(memory) / 1024,
             gpus_per_node=1 if self._means.is_card else 0,
             slurm_signal_delay_s=CHECKPOINT_SECONDS,
-            slurm_array_parallelism=self._jobs or _LARGEST_ARRAY,
+            slurm_array_parallelism=self._jobs or self._most,
             slurm_additional_parameters=further,
             slurm_setup=[f"export {name}={value}" for name, value in self._means.environment.items()],
         )

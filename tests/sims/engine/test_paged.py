@@ -147,6 +147,13 @@ def test_where_there_is_no_room_a_run_ends_by_name(tmp_path):
         sims.run(small(*QUICK, f"engine.paged_to={tmp_path / 'none'}"), compile_when="never")
 
 
+def test_a_directory_is_the_same_wherever_a_run_is_resumed():
+    with pytest.raises(
+        InvalidScenario, match=r"engine\.paged_to: expected an absolute path, such as /.*scratch"
+    ):
+        small(*QUICK, "engine.paged_to=scratch")
+
+
 def test_what_reads_whole_tables_is_refused_by_name(tmp_path):
     paged = f"engine.paged_to={tmp_path}"
     for other in ("gate={}", "evaluate.layers=true", "attack={name='sign_flip',share=0.1}"):

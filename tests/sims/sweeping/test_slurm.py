@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -24,7 +25,7 @@ from sims.sweeping.array_script import array_script, script_of
 from sims.sweeping.directory import SweepDirectory
 from sims.sweeping.means import Means
 from sims.sweeping.parts import do_part, parts_of
-from sims.sweeping.slurm_options import minutes_of, options_of
+from sims.sweeping.slurm_options import largest_array, minutes_of, options_of
 from sims.sweeping.slurm_workers import ArrayTask
 from tests.sims.sweeping.sweeps import SCENARIO, sweep_of
 
@@ -140,6 +141,53 @@ def test_a_directory_is_a_name_and_no_command(tmp_path):
         assert not (tmp_path / broken).exists()
 
 
+def with_limit(folder, monkeypatch, size):
+    """A cluster whose arrays have indices below ``size``."""
+    (folder / "scontrol").write_text(f"#!/bin/sh\necho 'MaxArraySize            = {size}'\n")
+    (folder / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_more_parts_than_an_array_may_have_jobs_are_shared_out(tmp_path, monkeypatch):
+    with monkeypatch.context() as nobody:
+        nobody.setenv("PATH", "/nowhere")
+        assert largest_array() == 1000  # as is usual
+    with_limit(tmp_path, monkeypatch, 3)
+    out, script = tmp_path / "out", tmp_path / "array.sh"
+    script.write_text(script_of(sweep_of(seeds=[1, 2, 3]), out=out, means=Means()))
+    assert options_in(script.read_text())["array"] == "1-2"
+    chosen = [what_it_runs(script, index=index)[7] for index in (1, 2)]
+    assert chosen == ["1-2", "3-4"]  # the last job has less to do
+    done = CliRunner().invoke(app, ["sweep", "--out", str(out), "--part", chosen[1]])
+    assert done.exit_code == 0, done.output
+    assert len(results_in(out)) == 1
+    assert "part 3: point 1" in done.stdout
+    (out / "parts" / "1.lock").mkdir()  # as if it could not be done
+    done = CliRunner().invoke(app, ["sweep", "--out", str(out), "--part", chosen[0]])
+    assert done.exit_code == 1
+    assert "Part 1 was not done" in done.stdout
+    assert len(results_in(out)) == 2
+    for wrong in ("0", "2-1", "a", "1-2-3", "-1", "1-"):
+        said = CliRunner().invoke(app, ["sweep", "--out", str(out), f"--part={wrong}"])
+        assert "--part is not understood" in str(said.exception)
+
+
+@pytest.mark.parametrize(("parts", "most"), [(1000, 1000), (1001, 1000), (2500, 1000), (7, 3), (5, 1)])
+def test_every_part_is_in_one_job(parts, most):
+    text = array_script("many", parts=parts, out=Path("/o"), memory=1, means=Means(), most=most)
+    jobs = int(options_in(text)["array"].removeprefix("1-"))
+    assert jobs <= most
+    each = re.search(r" \* (\d+)\)\)\"", text)
+    each = int(each[1]) if each else 1
+    assert jobs == -(-parts // each)
+
+
+def test_memory_is_asked_for_once():
+    text = array_script("s", parts=1, out=Path("/o"), memory=1, means=Means(), options={"mem-per-cpu": "4G"})
+    assert "mem" not in options_in(text)
+    assert options_in(text)["mem-per-cpu"] == "4G"
+
+
 def test_parts_are_runs_or_tuned_points(tmp_path):
     grid = {"training.learning_rate": [0.1, 0.3]}
     plain = parts_of(sweep_of(seeds=[1, 2], grid=grid))
@@ -220,9 +268,11 @@ def test_options_are_those_of_sbatch():
     ):
         with pytest.raises(InvalidSweep, match="an option of Slurm is not understood"):
             options_of([wrong])
-    for own in ("array=1-3", "output=x", "cpus-per-task=3", "signal=USR1@10"):
-        with pytest.raises(InvalidSweep, match="is set by the sweep"):
-            options_of([own])
+    for own in ("array=1-3", "output=x", "cpus-per-task=3", "signal=USR1@10", "wrap=true"):
+        for name in (own, own[:3] + own[own.index("=") :]):  # sbatch takes abbreviations
+            with pytest.raises(InvalidSweep, match="is set by the sweep"):
+                options_of([name])
+    assert options_of(["mem=1G", "exclude=n1"]) == {"mem": "1G", "exclude": "n1"}  # neither is one
     for wrong in ("soon", "1:2:3:4", "1-", "-5"):
         with pytest.raises(InvalidSweep, match="time limit of Slurm is not understood"):
             options_of([f"time={wrong}"])
