@@ -30,6 +30,14 @@ Compiled = Annotated[
     Literal["always", "never"],
     typer.Option("--compile", help="Compile with the C++ compiler: worth it for long runs."),
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        help="Also write each run to tensorboard, mlflow or wandb (offline), each optionally with :PLACE, or "
+        "to a callback of yours, module:name; may be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
 
 
@@ -72,14 +80,7 @@ def sweep(
     threads: Threads = 1,
     device: Device = "cpu",
     compile_when: Compiled = "never",
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--log",
-            help="Also write each run to tensorboard, mlflow or wandb (offline), each optionally with :PLACE, or "
-            "to a callback of yours, module:name; may be repeated.",
-        ),
-    ] = None,
+    log: Log = None,
     json_output: AsJson = False,
 ) -> None:
     """Run a scenario at many points, in parallel. Ctrl-C stops it cleanly; --resume continues from there."""
@@ -145,6 +146,7 @@ def tune(
     out: Annotated[Path | None, typer.Option("--out", help="Directory for the records.")] = None,
     jobs: Jobs = None,
     on: On = "local",
+    log: Log = None,
     json_output: AsJson = False,
 ) -> None:
     """Choose a step size on held-out training samples, then measure it on the test samples with other seeds."""
@@ -162,7 +164,9 @@ def tune(
         "tune": {"values": values, "ratio": ratio},
     }
     with _display(quiet=json_output) as on_progress:
-        result = run_sweep(settings, out=out, jobs=jobs, on=on, on_progress=on_progress)
+        result = run_sweep(
+            settings, out=out, jobs=jobs, on=on, on_progress=on_progress, callbacks=tuple(log or ())
+        )
     if json_output:
         trials = result.tuning.select(result.summary["tuned"], "seed", "score").to_dicts()
         typer.echo(json.dumps({**result.summary, "trials": trials}))

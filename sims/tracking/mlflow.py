@@ -21,6 +21,8 @@ __all__ = ["MLflow"]
 
 _METRICS_A_BATCH, _PARAMETERS_A_BATCH = 1000, 100
 _LONGEST = 500  # of a parameter's text; the scenario itself is among the artifacts
+_RELATIVE = re.compile(r"(?P<database>sqlite:///)(?P<path>[^/?].*)")
+_PASSWORD = re.compile(r"//[^/?#]*@")
 _STATES = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
@@ -52,12 +54,19 @@ class MLflow(Tracker):
     def __init__(self, where: Path | str | None = None, *, experiment: str | None = None) -> None:
         require_extra("mlflow", ["mlflow"], what="writing to MLflow")
         super().__init__()
-        given = os.environ.get("MLFLOW_TRACKING_URI") or "mlruns" if where is None else str(where)
-        self.uri = given if re.match(r"[a-z+-]+:", given) else str(Path(given).resolve())
+        chosen = os.environ.get("MLFLOW_TRACKING_URI") if where is None else str(where)
+        self._is_chosen = bool(chosen)
+        self.uri = _absolute(chosen or "mlruns")
         self.experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gossipfl"
         self._client: Any = None
         self._id = ""
         self._began = 0  # milliseconds
+
+    def settle(self, earlier: str | None) -> str:
+        """The tracking URI, without a password."""
+        if earlier is not None and not self._is_chosen:
+            self.uri = earlier
+        return _PASSWORD.sub("//", self.uri)
 
     def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
         """Create a run with its parameters, or continue one."""
@@ -121,6 +130,13 @@ class MLflow(Tracker):
                 return created
         identifier: str = found.experiment_id
         return identifier
+
+
+def _absolute(place: str) -> str:
+    """A directory, or the file of a database, from wherever a run is resumed."""
+    if found := _RELATIVE.fullmatch(place):
+        return f"{found['database']}{Path(found['path']).absolute()}"
+    return place if re.match(r"[a-z+-]+:", place) else str(Path(place).resolve())
 
 
 def _name(key: str) -> str:

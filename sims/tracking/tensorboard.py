@@ -38,8 +38,12 @@ class TensorBoard(Tracker):
     def __init__(self, where: Path | str | None = None) -> None:
         require_extra("tensorboard", ["tensorboardX"], what="writing event files for TensorBoard")
         super().__init__()
-        self._where = None if where is None else Path(where)
+        self._where = None if where is None else Path(where).absolute()
         self._writer: Any = None
+
+    def settle(self, earlier: str | None) -> str:
+        """The directory in which each run gets one; none where these are in those of runs."""
+        return earlier or "" if self._where is None else str(self._where)
 
     def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
         """Open a directory of event files, and write the scenario there as text."""
@@ -47,14 +51,16 @@ class TensorBoard(Tracker):
 
         from sims.scenario import to_toml
 
-        folder = Path(run) if run is not None else self._folder(scenario, directory)
+        # In a run's directory by its path there: it may be moved.
+        base = directory or Path()
+        folder = self._folder(scenario, directory) if run is None else base / run
         files = len(
             list(folder.glob("events.*"))
         )  # they are named by the second, and a resumed run may be fast
         self._writer = SummaryWriter(str(folder), filename_suffix=f".{files}", write_to_disk=True)
         if run is None:
             self._writer.add_text("scenario", f"```toml\n{to_toml(scenario)}\n```", 0, walltime=0.0)
-        return str(folder)
+        return str(folder.relative_to(base) if folder.is_relative_to(base) else folder.absolute())
 
     def write(self, row: Mapping[str, float]) -> None:
         """Write finite numbers as scalars at the nearest whole round."""

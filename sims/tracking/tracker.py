@@ -24,8 +24,9 @@ TRACKING = "tracking.json"
 class Tracker(Callback):
     """A callback that writes to a tracker of experiments.
 
-    Which of its runs a directory's run is, and which round it has heard of, is kept in ``tracking.json`` there: a
-    resumed run continues the same one, and no row is written twice.
+    Which of its runs a directory's run is, in which place, and which round it has heard of, is kept in
+    ``tracking.json`` there: a resumed run continues the same one wherever it is resumed, and no row is written
+    twice. If another place was chosen meanwhile, a new one with all rows begins there.
     """
 
     name: ClassVar[str]
@@ -33,8 +34,13 @@ class Tracker(Callback):
     def __init__(self) -> None:
         self._directory: Path | None = None
         self._run: str | None = None
+        self._place = ""
         self._round = -math.inf
         self._is_open = False
+
+    @abstractmethod
+    def settle(self, earlier: str | None) -> str:
+        """Return the place to write to: the one that was chosen, else that of an earlier process, if any."""
 
     @abstractmethod
     def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
@@ -54,7 +60,11 @@ class Tracker(Callback):
         """Open a run and write earlier evaluations that it does not have."""
         if not self._is_open:
             self._directory = directory
-            self._run, self._round = self._remembered()
+            mine = self._file().get(self.name, {})
+            place = mine.get("place")
+            self._place = self.settle(place)
+            if place in (None, self._place):
+                self._run, self._round = mine.get("run"), mine.get("round", -math.inf)
             self._run = self.open(scenario, directory, self._run)
             self._is_open = True
             self._remember()
@@ -81,14 +91,12 @@ class Tracker(Callback):
             self.close("failed", None)
             self._is_open = False
 
-    def _remembered(self) -> tuple[str | None, float]:
-        mine = self._file().get(self.name, {})
-        return mine.get("run"), mine.get("round", -math.inf)
-
     def _remember(self) -> None:
         if self._directory is None:
             return
-        mine = {"run": self._run} | ({} if math.isinf(self._round) else {"round": self._round})
+        mine = {"run": self._run, "place": self._place} | (
+            {} if math.isinf(self._round) else {"round": self._round}
+        )
         temporary = self._directory / f".{TRACKING}.tmp"
         temporary.write_text(json.dumps({**self._file(), self.name: mine}, indent=2) + "\n", encoding="utf-8")
         temporary.replace(self._directory / TRACKING)

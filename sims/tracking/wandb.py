@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightsAndBiases"]
 
+_ONLINE = "online:"
 _EXIT_CODES = {"finished": 0, "interrupted": 130, "failed": 1}
 
 
@@ -49,10 +50,20 @@ class WeightsAndBiases(Tracker):
     ) -> None:
         require_extra("wandb", ["wandb"], what="writing to Weights & Biases")
         super().__init__()
-        self._where = None if where is None else Path(where)
+        chosen = os.environ.get("WANDB_DIR") if where is None else where
+        self._is_chosen = bool(chosen)
+        self._where = Path(chosen or ".").absolute()
         self.project = project or os.environ.get("WANDB_PROJECT") or "gossipfl"
         self.mode: Any = mode or os.environ.get("WANDB_MODE") or "offline"
         self._live: Any = None
+
+    def settle(self, earlier: str | None) -> str:
+        """The directory, or the project on the server."""
+        if self.mode == "online":
+            return f"{_ONLINE}{self.project}"
+        if earlier is not None and not self._is_chosen and not earlier.startswith(_ONLINE):
+            self._where = Path(earlier)
+        return str(self._where)
 
     def open(self, scenario: Scenario, directory: Path | None, run: str | None) -> str:
         """Begin or continue a run."""
@@ -62,8 +73,7 @@ class WeightsAndBiases(Tracker):
 
         from sims.scenario import to_toml
 
-        if self._where is not None:
-            self._where.mkdir(parents=True, exist_ok=True)
+        self._where.mkdir(parents=True, exist_ok=True)
         self._live = wandb.init(
             project=self.project,
             name=scenario.name,

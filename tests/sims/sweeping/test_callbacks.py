@@ -52,6 +52,19 @@ def test_each_run_of_a_sweep_tells_them_and_kept_ones_tell_nothing(own, tmp_path
     assert [heard_in(run) for run in runs_in(out)] == [WHOLE] * len(runs_in(out))
 
 
+def test_trials_and_runs_of_a_tuning_tell_them(own, tmp_path):
+    _, name = own
+    scenario, out = tmp_path / "own" / "scenario.toml", tmp_path / "out"
+    command = ["tune", str(scenario), "--values", "3", "--jobs", "2", "--out", str(out), "--log", name]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0, said.output
+    assert [heard_in(run) for run in runs_in(out, "tuning")] == [WHOLE] * 3
+    assert [heard_in(run) for run in runs_in(out)] == [WHOLE] * 3
+    missing = CliRunner().invoke(app, ["tune", str(scenario), "--log", "mlfow"])
+    assert isinstance(missing.exception, InvalidCallback)
+    assert "Did you mean mlflow" in str(missing.exception)
+
+
 def test_runs_on_slurm_tell_them(own, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setattr(slurm_workers, "_CLUSTER", "debug")  # in this process

@@ -153,7 +153,59 @@ def test_places_are_directories_or_uris(tmp_path, monkeypatch):
     assert MLflow("here").uri == str(tmp_path / "here")
     assert MLflow("http://host:5000").uri == "http://host:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    assert MLflow().uri == "sqlite:///mlflow.db"
+    assert MLflow().uri == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert MLflow("sqlite:////disk/mlflow.db").uri == "sqlite:////disk/mlflow.db"
+
+
+def stopped(callbacks, out):
+    asked = iter([False] * 2)
+    run(callbacks=callbacks, out=out, interrupted=lambda: next(asked, True))
+
+
+def resumed(callbacks, out):
+    return sims.run(None, out=out, resume=True, compile_when="never", callbacks=callbacks)
+
+
+def test_a_run_is_tracked_on_in_its_place_wherever_it_is_resumed(client, tmp_path, monkeypatch):
+    stopped(["mlflow", "wandb"], tmp_path / "run")
+    noted = json.loads((tmp_path / "run/tracking.json").read_text())
+    assert noted["mlflow"]["place"] == str(tmp_path / "mlruns")
+    assert noted["wandb"]["place"] == str(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed(["mlflow", "wandb"], tmp_path / "run")
+    assert [
+        each.step for each in client.get_metric_history(only_run(client).info.run_id, "loss_mean")
+    ] == ROUNDS
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_run_is_tracked_anew_in_another_place_that_is_chosen(client, tmp_path):
+    stopped(["mlflow", f"tensorboard:{tmp_path / 'a'}"], tmp_path / "run")
+    before = only_run(client).info.end_time
+    resumed([f"mlflow:{tmp_path / 'other'}", f"tensorboard:{tmp_path / 'b'}"], tmp_path / "run")
+    assert only_run(client).info.end_time == before
+    other = type(client)(str(tmp_path / "other"))
+    found = only_run(other)
+    assert [each.step for each in other.get_metric_history(found.info.run_id, "loss_mean")] == ROUNDS
+    (folder,) = (tmp_path / "b").iterdir()
+    assert [step for step, *_ in scalars(folder)["loss/mean"]] == ROUNDS
+
+
+def test_a_directory_that_was_moved_keeps_its_event_files(tmp_path):
+    stopped(["tensorboard"], tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    resumed(["tensorboard"], tmp_path / "moved")
+    assert [step for step, *_ in scalars(tmp_path / "moved/tensorboard")["accuracy/mean"]] == ROUNDS
+    assert not (tmp_path / "run").exists()
+
+
+def test_passwords_of_a_place_are_not_written_down():
+    assert MLflow("http://me:secret@host:5000/x").settle(None) == "http://host:5000/x"
+    assert MLflow("http://me:secret@host:5000/x").uri == "http://me:secret@host:5000/x"
+    tracker = MLflow()
+    assert tracker.settle("http://host:5000") == "http://host:5000"
+    assert tracker.uri == "http://host:5000"
 
 
 def test_wandb_is_offline_and_holds_every_column(tmp_path, monkeypatch):
