@@ -27,8 +27,8 @@ class EngineSection(Section):
     )
     paged_to: Path | None = Field(
         None,
-        description="directory, by its absolute path, of a file for rows, without a name and gone with the run: models "
-        "of nodes that are asleep then need no memory, and those of nodes that never wake no disk",
+        description="directory, by its absolute path, of a file for rows, without a name and gone with the run: "
+        "models of nodes that are asleep then need no memory, and those of nodes that never wake no disk",
     )
 
     @field_validator("paged_to")
