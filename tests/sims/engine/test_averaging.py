@@ -185,7 +185,8 @@ def test_d_cliques_step_along_the_gradient_of_all_samples_of_the_clique():
         "task.partition=shards:1",
         "training.batch_size=1000",
     )
-    task, data, cliques = engine.world.task, engine.world.trainer.data, engine.exchanges._cliques.numpy()
+    task, data = engine.world.task, engine.world.trainer.data
+    cliques = engine.exchanges._links.cliques.numpy()
     module = task.build_module()
     load_row(module, task.layout, engine.rows()[0])
     links = engine.exchanges.links()
