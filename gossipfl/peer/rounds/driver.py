@@ -18,13 +18,16 @@ from gossipfl.peer.privacy_budget import privacy_budget
 from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.effects import RoundEffects
 from gossipfl.peer.rounds.exchanging import Exchanger
+from gossipfl.peer.rounds.framing import Framing
 from gossipfl.peer.rounds.learner import RoundLearner
 from gossipfl.peer.rounds.mailbox import Mailbox
 from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
 from gossipfl.peer.rounds.members import Members
 from gossipfl.peer.rounds.noise_of_rounds import NoiseOfRounds
+from gossipfl.peer.rounds.standing import Standing
 from gossipfl.peer.rounds.summands import Summands
 from gossipfl.peer.rounds.summing_neighbours import Neighbourhood
+from gossipfl.peer.rounds.ways import WayOfExchange
 from gossipfl.peer.store.home import Home
 from gossipfl.privacy.ledger import PrivacyLedger
 from gossipfl.rounds.message_shapes import models_in
@@ -132,13 +135,15 @@ def take_part_in_rounds(
         plan=plan,
         task=parts.task,
         trainer=parts.trainer,
-        incarnation=parts.incarnation,
         settings=rounds,
-        mailbox=mailbox,
-        members=members,
-        exchanger=exchanger,
-        masked=masked,
-        conversation=conversation,
+        standing=Standing(settings=rounds, mailbox=mailbox, members=members, conversation=conversation),
+        way=WayOfExchange(
+            plan=plan,
+            framing=Framing(task=parts.task, agreement=plan.agreement, incarnation=parts.incarnation),
+            exchanger=exchanger,
+            masked=masked,
+            conversation=conversation,
+        ),
         record=parts.record,
         noise=noise,
         effects=effects,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,20 +21,16 @@ from gossipfl.algorithms.round_noise import RoundNoise
 from gossipfl.peer.gossip.events import State
 from gossipfl.peer.permission import Permission
 from gossipfl.peer.privacy_budget import PrivacyBudget
-from gossipfl.peer.rounds.conversation import Conversation
 from gossipfl.peer.rounds.effects import RoundEffects
-from gossipfl.peer.rounds.exchanging import Exchanged, Exchanger, answer_of
-from gossipfl.peer.rounds.framing import Framing
-from gossipfl.peer.rounds.mailbox import Mailbox
-from gossipfl.peer.rounds.masked_exchanging import MaskedExchanger
-from gossipfl.peer.rounds.members import Members
+from gossipfl.peer.rounds.exchanging import answer_of
 from gossipfl.peer.rounds.noise_of_rounds import NoiseOfRounds
-from gossipfl.peer.rounds.previewing import PreviewedExchanger
+from gossipfl.peer.rounds.standing import Standing
+from gossipfl.peer.rounds.ways import WayOfExchange
 from gossipfl.peer.secret_noise import new_normals
 from gossipfl.peer.threads import run_abandonable
 from gossipfl.privacy.ledger import BudgetSpent
-from gossipfl.rounds.member_rows import Outgoing, encoded_for, outgoing
-from gossipfl.rounds.message_shapes import ExchangeForm, form_of
+from gossipfl.rounds.member_rows import outgoing
+from gossipfl.rounds.message_shapes import form_of
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.rounds.state import at_rest, finite_or_before, row_digest
 from gossipfl.rounds.training import TrainerOfRounds
@@ -61,8 +56,10 @@ class RoundLearner:
         Initial state, whose event is the number of the first round.
     trainer : Trainer
         For this peer's own data.
-    masked : MaskedExchanger, optional
-        For sums without summands.
+    standing : Standing
+        Where the peer is among the others.
+    way : WayOfExchange
+        How rows are exchanged.
     record : callable
         Called with one record for each exchange, round and jump, in order.
     noise : NoiseOfRounds, optional
@@ -80,13 +77,9 @@ class RoundLearner:
         plan: RoundsPlan,
         task: Task,
         trainer: Trainer,
-        incarnation: int,
         settings: RoundsSettings,
-        mailbox: Mailbox,
-        members: Members,
-        exchanger: Exchanger,
-        masked: MaskedExchanger | None,
-        conversation: Conversation,
+        standing: Standing,
+        way: WayOfExchange,
         record: Callable[[Mapping[str, Any]], None],
         budget: PrivacyBudget | None = None,
         noise: NoiseOfRounds | None = None,
@@ -96,13 +89,8 @@ class RoundLearner:
         self._plan = plan
         self._task = task
         self._settings = settings
-        self._mailbox = mailbox
-        self._members = members
-        self._exchanger = exchanger
-        self._framing = Framing(task=task, agreement=plan.agreement, incarnation=incarnation)
-        self._previewed = PreviewedExchanger(exchanger=exchanger, plan=plan, framing=self._framing)
-        self._masked = masked
-        self._conversation = conversation
+        self._standing, self._way = standing, way
+        self._mailbox, self._conversation = standing.mailbox, standing.conversation
         self._record = record
         self._budget = budget
         self._noise = noise
@@ -151,8 +139,8 @@ class RoundLearner:
             "round": self._state.event,
             "gathering": self._gathering,
             "missing": list(self._missing),
-            **self._members.described(),
-            **({} if self._masked is None else {"sums": self._masked.described()}),
+            **self._standing.members.described(),
+            **({} if self._way.masked is None else {"sums": self._way.masked.described()}),
         }
 
     async def run(self) -> None:
@@ -167,15 +155,16 @@ class RoundLearner:
             )
             return
         await self._be_allowed()
-        await self._gather()
+        await self._standing.gather()
+        self._gathering = False
         while not self._is_done():
             await self._be_allowed()
             began = trio.current_time()
             await self._jump_if_left_behind()
-            if self._listening or (self._masked is not None and not self._heard):
-                await self._let_others_come()
+            if self._listening or (self._way.masked is not None and not self._heard):
+                await self._standing.let_others_come()
             await self._do_round()
-            if not self._is_behind(by=0):  # catching up takes no pauses
+            if not self._standing.is_behind(by=0):  # catching up takes no pauses
                 await trio.sleep_until(began + self._settings.period)
 
     async def _be_allowed(self) -> None:
@@ -186,32 +175,6 @@ class RoundLearner:
     def _is_done(self) -> bool:
         return self._settings.stop_after is not None and self._state.event >= self._settings.stop_after
 
-    async def _gather(self) -> None:
-        """Wait until all members are present, or the rounds have begun without this peer."""
-        others = self._members.others
-
-        def ready() -> bool:
-            return len(self._mailbox.claims) == len(others) or self._is_behind(by=self._settings.ahead)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._conversation.greet)
-            with trio.move_on_after(self._settings.gathering):
-                while not ready():
-                    await self._mailbox.change()
-            nursery.cancel_scope.cancel()
-        self._gathering = False
-        unheard = [number for number in others if number not in self._mailbox.claims]
-        if unheard and not self._is_behind(by=self._settings.ahead):
-            logger.warning("starting the rounds without members %s", ", ".join(map(str, unheard)))
-
-    def _where_most_are(self) -> int:
-        """Return the round that at least half of the others have reached; this peer's own if none is known."""
-        most = self._mailbox.where_most_are(within=2 * self._settings.deadline + self._settings.gathering)
-        return self._mailbox.position[0] if most is None else most
-
-    def _is_behind(self, *, by: int) -> bool:
-        return self._where_most_are() > self._mailbox.position[0] + by
-
     async def _jump_if_left_behind(self) -> None:
         """Jump to slightly ahead of most others, if they have continued without this peer.
 
@@ -220,12 +183,15 @@ class RoundLearner:
         far behind, and the algorithm has no state besides the model, it listens first: its outdated model would
         set the others back, and is replaced by theirs.
         """
-        lost = self._is_behind(by=self._settings.ahead)
-        slow = self._too_late >= _TOO_LATE_BEFORE_JUMP and self._is_behind(by=0)
+        lost = self._standing.is_behind(by=self._settings.ahead)
+        slow = self._too_late >= _TOO_LATE_BEFORE_JUMP and self._standing.is_behind(by=0)
         if not (lost or slow):
             return
         await self._conversation.announce()  # the answers say where they are now
-        state, there = self._state, self._where_most_are() + min(_ROUNDS_ON_JUMP, self._settings.ahead)
+        state, there = (
+            self._state,
+            self._standing.where_most_are() + min(_ROUNDS_ON_JUMP, self._settings.ahead),
+        )
         logger.warning(
             "round %d: the others have continued, and this peer joins them in round %d", state.event, there
         )
@@ -235,19 +201,6 @@ class RoundLearner:
         self._too_late = 0
         self._listening = lost and not state.nodes.auxiliary
         await self._conversation.announce()
-
-    async def _let_others_come(self) -> None:
-        """Wait, for a few deadlines, until at least half of the others that answer are where this peer is.
-
-        One that hears nothing is done sooner than others whose exchanges last: it would get ever further ahead.
-        """
-        mailbox, deadline = self._mailbox, self._settings.deadline
-        with trio.move_on_after(4 * deadline):
-            while mailbox.is_ahead(within=2 * deadline):
-                await self._conversation.announce()
-                with trio.move_on_after(deadline):
-                    while mailbox.is_ahead(within=2 * deadline):
-                        await mailbox.change()
 
     async def _do_round(self) -> None:
         before, number = self._state, self._state.event
@@ -266,8 +219,8 @@ class RoundLearner:
         )
         begun = at_rest(before.nodes) if self._listening else before.nodes
         self._missing = ()
-        if self._masked is not None:
-            self._masked.prepare((number, 0))
+        if self._way.masked is not None:
+            self._way.masked.prepare((number, 0))
         # A thread may be abandoned at exit: it works on immutable values that only this task publishes.
         progress = await run_abandonable(RoundInProgress, self._plan.algorithm, begun, context)
         while progress.exchange is not None:
@@ -318,10 +271,9 @@ class RoundLearner:
         noise = new_normals(self._plan.outgoing, self._record, named)
         out = await run_abandonable(partial(outgoing, self._plan, position, exchange, noise=noise))
         if out.finite:
-            result = await self._exchanged(position, out, sends=sends)
+            result = await self._way.exchange(position, out, sends=sends, listening=self._listening)
         else:  # the round will be abandoned: there is nothing to wait for
-            unsent = self._recipients(position, out.form)
-            result = Exchanged(received={}, missing=out.neighbours, untaken=(), too_late=False, unsent=unsent)
+            result = self._way.without(position, out)
         self._heard = bool(result.received)
         self._missing = tuple(sorted({*self._missing, *result.missing}))
         self._too_late = self._too_late + 1 if result.too_late else 0
@@ -351,10 +303,10 @@ class RoundLearner:
 
     def _may_send(self, position: tuple[int, int], exchange: AnyExchange) -> bool:
         """Whether the rows of an exchange may be sent, and are needed; their budget is then spent."""
-        recipients = self._recipients(position, form_of(self._plan.name, exchange))
+        recipients = self._way.recipients(position, form_of(self._plan.name, exchange))
         if self._listening:
             return False
-        if self._masked is None and all(map(self._members.is_absent, recipients)):
+        if self._way.masked is None and all(map(self._standing.members.is_absent, recipients)):
             return False
         try:
             if self._budget is not None:
@@ -362,33 +314,6 @@ class RoundLearner:
         except BudgetSpent:
             self._mailbox.silent = True
         return not self._mailbox.silent
-
-    def _recipients(self, position: tuple[int, int], form: ExchangeForm) -> tuple[int, ...]:
-        return self._plan.mixing.recipients(position[0], form, self._plan.number)
-
-    async def _exchanged(self, position: tuple[int, int], out: Outgoing, *, sends: bool) -> Exchanged:
-        recipients = self._recipients(position, out.form)
-        if self._mailbox.silent:  # nobody need wait for it
-            await self._conversation.announce()
-        if self._plan.previews(position[1]):
-            result = await self._previewed.exchange(position, out, sends=sends, listening=self._listening)
-        elif self._masked is None:
-            place = self._plan.on_the_wire(position)
-            frames = self._framing.frames(place, out.payloads, codec=out.codec.name) if sends else {}
-            result = await self._exchanger.exchange(frames, out.neighbours)
-        else:
-            result = await self._masked.exchange(
-                position,
-                recipients=recipients if sends else (),
-                encoded=partial(encoded_for, self._plan, position, out),
-                framed=partial(self._framing.frame, position, codec=out.codec.name),
-                neighbours=out.neighbours,
-            )
-        if sends:
-            return result
-        # What a listener does not send nobody misses; else it keeps the mass that others did not get.
-        untaken = () if self._listening else recipients
-        return replace(result, untaken=untaken, unsent=recipients)
 
     def _diverged(self, number: int) -> None:
         self.divergences += 1
