@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from gossipfl.layout import SharePolicy
     from gossipfl.peer import Peer
-    from gossipfl.rows import SharePolicy
     from gossipfl.settings import PeerSettings
     from gossipfl.tasks import Dataset, Task
 
@@ -26,7 +26,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Dataset": "gossipfl.tasks",
         "Peer": "gossipfl.peer",
         "PeerSettings": "gossipfl.settings",
-        "SharePolicy": "gossipfl.rows",
+        "SharePolicy": "gossipfl.layout",
         "Task": "gossipfl.tasks",
     },
 )

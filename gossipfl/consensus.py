@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gossipfl.rows import Layout, Rows
+from gossipfl.layout import Layout
+from gossipfl.rows import Rows
 
 __all__ = ["Spread", "consensus_distance", "layer_distances", "spread_of"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gossipfl.rows import Layout
+from gossipfl.layout import Layout
 
 __all__ = ["Constants", "constants_of", "difference", "digest"]
 

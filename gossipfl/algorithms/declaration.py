@@ -34,7 +34,7 @@ from gossipfl.errors import SettingError
 from topology.bounds import is_within
 
 if TYPE_CHECKING:
-    from gossipfl.rows import Layout
+    from gossipfl.layout import Layout
 
 __all__ = [
     "Algorithm",

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import trio
 
+from gossipfl.layout import Layout
 from gossipfl.outgoing import Pipeline
 from gossipfl.peer.departures import Departures
 from gossipfl.peer.loop_text import loop_lines
 from gossipfl.peer.permission import Permission
-from gossipfl.rows import Layout
 from gossipfl.settings import PeerSettings
 
 __all__ = ["DeviceLoop", "Sending"]

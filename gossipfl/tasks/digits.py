@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 from gossipfl.tasks.clusters import cluster_of, parse_clusters, seen_by_cluster
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.digit_shares import digits_file, name_of_share

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from gossipfl.errors import InvalidTask
+from gossipfl.layout import Layout
 from gossipfl.randomness import own_generators, seeded, watched
-from gossipfl.rows import Layout, require_width, to_tensors
+from gossipfl.rows import require_width, to_tensors
 from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.metrics import Metric

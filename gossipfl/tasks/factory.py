@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gossipfl.constants import constants_of, difference, digest
 from gossipfl.errors import InvalidTask
+from gossipfl.layout import SharePolicy, layout_of
 from gossipfl.randomness import seeded
-from gossipfl.rows import SharePolicy, layout_of
 
 __all__ = ["constants_digest", "made", "require_common_start"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 
 if TYPE_CHECKING:
     from gossipfl.tasks.task import Task

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import Layout
+from gossipfl.layout import Layout
 from gossipfl.tasks.metrics import class_accuracy, mean_absolute_error, r_squared
 
 __all__ = ["AdapterAveraging", "LogitsLoss", "adapted", "averaged_products", "head_of", "logits_metrics"]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.keel import keel_table
 from gossipfl.tasks.task import Task

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 from gossipfl.statistics import CommonStatistics, TableSchema, load_schema
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.table_rows import classes_of, encoded, read_rows, width_of

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import Layout, SharePolicy, layout_of, to_row
+from gossipfl.layout import Layout, SharePolicy, layout_of
+from gossipfl.rows import to_row
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.evaluation import Evaluator
 from gossipfl.tasks.factory import constants_digest, made, require_common_start

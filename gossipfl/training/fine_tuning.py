@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.errors import SettingError
-from gossipfl.rows import Layout
+from gossipfl.layout import Layout
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.trainer import Trainer
 

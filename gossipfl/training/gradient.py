@@ -14,8 +14,8 @@ from torch.func import vmap
 
 from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
+from gossipfl.layout import Entry, Layout
 from gossipfl.randomness import seeded
-from gossipfl.rows import Entry, Layout
 from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.one_by_one import are_one_by_one

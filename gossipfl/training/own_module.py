@@ -10,7 +10,7 @@ import xxhash
 from torch import Tensor, nn
 
 from gossipfl.errors import InvalidTask
-from gossipfl.rows import Entry, Layout
+from gossipfl.layout import Entry, Layout
 from gossipfl.tasks.samples import Tree
 
 __all__ = ["Loss", "OwnModule"]

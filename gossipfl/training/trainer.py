@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.errors import GossipflError, IncompatibleModel, InvalidPartition, SettingError
-from gossipfl.rows import Layout, to_row
+from gossipfl.layout import Layout
+from gossipfl.rows import to_row
 from gossipfl.tasks import Task
 from gossipfl.tasks.failures import training_failures_named
 from gossipfl.tasks.samples import Tree, placed

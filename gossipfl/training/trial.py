@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gossipfl.constants import constants_of, difference
 from gossipfl.errors import GossipflError, InvalidTask
+from gossipfl.layout import Layout
 from gossipfl.randomness import clocks_read, own_generators, seeded, watched
-from gossipfl.rows import Layout
 from gossipfl.tasks.samples import Tree, copied, describe, leaves
 from gossipfl.training.hooks import HookWatch, holds_hooks
 from gossipfl.training.own_module import Loss, OwnModule

@@ -25,9 +25,9 @@ from gossipfl.algorithms import (
     run_round,
 )
 from gossipfl.algorithms.author_calls import start_nodes
+from gossipfl.layout import Layout
 from gossipfl.outgoing import Pipeline
 from gossipfl.rounds.message_shapes import nobody_around
-from gossipfl.rows import Layout
 from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
 from sims.clock.plain import Arrays, under, within

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.consensus import layer_distances
-from gossipfl.rows import Layout, Rows
+from gossipfl.layout import Layout
+from gossipfl.rows import Rows
 from gossipfl.tasks import Task
 from gossipfl.tasks.samples import Tree, map_leaves
 from gossipfl.training import Trainer

@@ -9,7 +9,7 @@ import polars as pl
 from torch import Tensor
 
 from gossipfl.extras import require_extra
-from gossipfl.rows import Layout
+from gossipfl.layout import Layout
 from sims.errors import NotRecorded
 from sims.running.memory import MemoryEstimate
 from sims.scenario import Scenario

@@ -13,7 +13,7 @@ from gossipfl.algorithms.declaration import parameters_of
 from gossipfl.algorithms.file_form import Settings, UsableCodec, settings_model, with_settings
 from gossipfl.algorithms.registry import algorithm_names, bundled, find_algorithm, name_of
 from gossipfl.errors import GossipflError
-from gossipfl.rows import Layout
+from gossipfl.layout import Layout
 from sims.scenario.declared import class_named_in, made
 from sims.scenario.network import Section
 from sims.scenario.tables import mistake_at

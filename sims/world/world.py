@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from gossipfl.algorithms import MessageAlgorithm
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.attacks import Poisoned
+from gossipfl.layout import Layout
 from gossipfl.outgoing import IN_FULL, Pipeline
-from gossipfl.rows import Layout
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.tasks.clusters import cluster_of
 from gossipfl.tasks.samples import Tree, class_labels, describe, joined, map_leaves, take

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gossipfl.errors import IncompatibleModel, InvalidTask
-from gossipfl.rows import Layout, SharePolicy, from_tensors, layout_of, load_row, to_row, to_tensors
+from gossipfl.layout import Layout, SharePolicy, layout_of
+from gossipfl.rows import from_tensors, load_row, to_row, to_tensors
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 from gossipfl.tasks import Dataset, Task
 from sims.compiler.timeline import TICKS_PER_SECOND, Conditions, conditions_of
 from sims.scenario import Scenario, parse_scenario

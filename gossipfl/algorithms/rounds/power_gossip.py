@@ -16,7 +16,7 @@ import torch
 from gossipfl.algorithms.base import LinkExchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.power_iteration import BothEnds, Matrices, orthonormal
-from gossipfl.rows import Layout
+from gossipfl.layout import Layout
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["PowerGossip"]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gossipfl.errors import IncompatibleModel, InvalidPartition, InvalidTask, SettingError
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 from gossipfl.tasks import Dataset, Task, padded
 from gossipfl.training import SGD, AdamW, NodeData, Nodes, Trainer, TrainingSettings
 

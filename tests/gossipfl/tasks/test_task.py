@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gossipfl.errors import IncompatibleModel, InvalidTask
-from gossipfl.rows import SharePolicy, load_row
+from gossipfl.layout import SharePolicy
+from gossipfl.rows import load_row
 from gossipfl.tasks import Dataset, Task, accuracy
 from tests.gossipfl.training.small_tasks import MODELS, blobs, task_of
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gossipfl.rows import SharePolicy
+from gossipfl.layout import SharePolicy
 from gossipfl.tasks import Dataset, Task
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from gossipfl.codecs import message_key
+from gossipfl.layout import SharePolicy
 from gossipfl.membership import SecretDoor, Session
 from gossipfl.membership.charter import fingerprints
 from gossipfl.network import Identity
 from gossipfl.peer.gossip.plan import gossip_plan
-from gossipfl.rows import SharePolicy
 from gossipfl.settings import PeerSettings
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.training import Nodes

@@ -6,8 +6,8 @@ import torch
 
 import sims
 from gossipfl.algorithms import make_algorithm
+from gossipfl.layout import layout_of
 from gossipfl.outgoing import IN_FULL
-from gossipfl.rows import layout_of
 from gossipfl.settings import TrainingSettings
 from sims.clock import Attending, Circumstances, ExchangeProfile, Rehearsal, RoundClock, RoundProfile
 from sims.compiler.timeline.links import links_of

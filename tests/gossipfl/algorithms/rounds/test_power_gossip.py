@@ -12,7 +12,7 @@ from gossipfl.algorithms import DPSGD
 from gossipfl.algorithms.rounds.power_gossip import PowerGossip
 from gossipfl.algorithms.rounds.power_iteration import orthonormal
 from gossipfl.errors import SettingError
-from gossipfl.rows import layout_of
+from gossipfl.layout import layout_of
 from tests.gossipfl.algorithms.compressing import (
     distance,
     network_of,
