@@ -8,132 +8,22 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from gossipfl.errors import InvalidPartition, UnknownTask
 from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.outgoing import OutgoingSettings, require_order
-from gossipfl.tasks.clusters import parse_clusters
-from gossipfl.tasks.registry import require_metric_name, require_task_name
 from gossipfl.training import TrainingSettings
 from sims.scenario.algorithm import AlgorithmSection
 from sims.scenario.attack import AttackSection
+from sims.scenario.course import EvaluateSection, OutputSection, StopSection
 from sims.scenario.engine import EngineSection
 from sims.scenario.network import ChurnSection, NetworkSection, Section
 from sims.scenario.planted import PlantedSection
 from sims.scenario.tables import mistake_at, topology_table
+from sims.scenario.task import TaskSection
 from topology.catalogue import Expression, from_table
 from topology.errors import TopologyError
 from topology.plugins import also_search
 
-__all__ = [
-    "AlgorithmSection",
-    "AttackSection",
-    "EngineSection",
-    "EvaluateSection",
-    "MaskedSumsSection",
-    "OutputSection",
-    "PopulationSection",
-    "Scenario",
-    "StopSection",
-    "TaskSection",
-    "TopologySection",
-    "TrainingSection",
-]
-
-
-class OwnSection(Section):
-    """A node with samples of its own."""
-
-    name: str = Field(description="label of the node in reports")
-    options: dict[str, Any] = Field(
-        default_factory=dict,
-        description="keyword arguments of the task's factory for this node, say its file; they replace those of "
-        "the table `options`",
-    )
-
-
-class PartitionFile(Section):
-    """A file that says which samples each node has."""
-
-    file: Path = Field(
-        description=".json: a list of sample numbers for each node; .csv or .npy: the owner of each sample, each "
-        "owner a node, in order of their names"
-    )
-    column: str | None = Field(None, description="which column of a .csv; needed if it has several")
-
-
-class TaskSection(Section):
-    """The task, and how its samples are divided among the nodes."""
-
-    name: str = Field("digits", description="bundled task, or package.module:factory")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="keyword arguments of the task's factory"
-    )
-    metrics: tuple[str, ...] = Field(
-        (),
-        description="further metrics, each package.module:function or a name that a package offers",
-    )
-    partition: str | PartitionFile = Field(
-        "iid",
-        description="iid, shards:K, dirichlet:ALPHA, quantity:SIGMA, contiguous, natural, "
-        "package.module:function, or a table with a file",
-    )
-    samples_per_node: int | None = Field(
-        None, gt=0, description="instead of a partition: every node draws this many samples, with replacement"
-    )
-    clusters: str | None = Field(
-        None,
-        description="rotation:2, rotation:4 or labels:K: nodes belong in turn to K clusters that see samples "
-        "differently, and are measured on what they see; all alike if unset",
-    )
-    nodes: list[OwnSection] = Field(
-        default_factory=list,
-        description="instead of a partition: one table for every node, each with samples of its own, to train and "
-        "to be measured on",
-    )
-
-    @model_validator(mode="after")
-    def _divides_once(self) -> TaskSection:
-        divided = (self.partition != "iid", self.samples_per_node is not None, self.clusters is not None)
-        if self.nodes and any(divided):
-            raise ValueError(
-                "nodes with samples of their own need no partition, no samples_per_node and no clusters"
-            )
-        names = [node.name for node in self.nodes]
-        if len(set(names)) < len(names):
-            raise ValueError(f"nodes need different names, got {', '.join(names)}")
-        return self
-
-    def names_of(self, nodes: int) -> list[str]:
-        """Labels of so many nodes."""
-        return [node.name for node in self.nodes] or [f"node {number}" for number in range(nodes)]
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        try:
-            require_task_name(name)
-        except UnknownTask as error:
-            raise mistake_at((), str(error), name) from None
-        return name
-
-    @field_validator("clusters")
-    @classmethod
-    def _can_be_read(cls, clusters: str | None) -> str | None:
-        try:
-            _ = clusters is None or parse_clusters(clusters)
-        except InvalidPartition as error:
-            raise mistake_at((), str(error), clusters) from None
-        return clusters
-
-    @field_validator("metrics")
-    @classmethod
-    def _are_known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            for name in metrics:
-                require_metric_name(name)
-        except UnknownTask as error:
-            raise mistake_at((), str(error), metrics) from None
-        return metrics
+__all__ = ["MaskedSumsSection", "PopulationSection", "Scenario", "TopologySection", "TrainingSection"]
 
 
 class PopulationSection(Section):
@@ -194,53 +84,6 @@ class MaskedSumsSection(Section):
     drop_out: float = Field(
         0.0, ge=0, lt=1, description="probability that a neighbour's row does not arrive in an exchange"
     )
-
-
-class EvaluateSection(Section):
-    """When models are measured, and on which nodes."""
-
-    every: float = Field(10.0, gt=0, description="rounds between evaluations")
-    nodes: int | None = Field(
-        None, ge=1, description="measure a random sample of this many nodes; all if unset"
-    )
-    samples: int | None = Field(
-        None, ge=1, description="use only this many of the test samples; all if unset"
-    )
-    validation: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="measure on this share of the training samples, which no node then has, and leave the test "
-        "samples alone: for choosing settings",
-    )
-    fine_tune: int | None = Field(
-        None, ge=1, description="measure what models become after this many steps on their nodes' own samples"
-    )
-    head: str = Field(
-        "",
-        description="which parameters fine_tune changes: a name, or a pattern such as head.*; all if empty",
-    )
-    per_node: bool = Field(False, description="record the measurements of every node too")
-    layers: bool = Field(False, description="record the consensus distance of every tensor of the model too")
-    mean_model: bool = Field(
-        False, description="measure the mean of all models too, and the gradient of the pooled loss there"
-    )
-
-
-class StopSection(Section):
-    """When the run ends."""
-
-    rounds: float = Field(100.0, gt=0, description="length of the run, in periods of the nodes' clocks")
-    accuracy: float | None = Field(
-        None, gt=0, le=1, description="end once the mean accuracy has reached this"
-    )
-
-
-class OutputSection(Section):
-    """Outputs besides the records."""
-
-    rows: bool = Field(True, description="write the final rows")
-    checkpoint_every: float | None = Field(None, gt=0, description="rounds between checkpoints")
 
 
 class Scenario(Section):

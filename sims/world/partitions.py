@@ -15,7 +15,7 @@ from gossipfl.tasks import Dataset, partition
 from gossipfl.tasks.samples import Tree, class_labels, count, describe
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
-from sims.scenario.scenario import PartitionFile
+from sims.scenario.task import PartitionFile
 from topology.plugins import is_object_name, load_object
 
 __all__ = ["parts_of"]

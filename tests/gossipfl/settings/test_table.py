@@ -23,8 +23,9 @@ from gossipfl.settings.gate import GateSettings
 from gossipfl.settings.outgoing import ClipSettings, CodecSettings, MaskSettings, NoiseSettings
 from sims.errors import InvalidScenario, InvalidSweep
 from sims.scenario import Scenario
+from sims.scenario.course import EvaluateSection, StopSection
 from sims.scenario.network import LognormalDelay, UniformDelay
-from sims.scenario.scenario import EvaluateSection, PopulationSection, StopSection
+from sims.scenario.scenario import PopulationSection
 from sims.sweeping.settings import Sweep, Uniform
 
 TABLES = [
