@@ -1,4 +1,4 @@
-"""Where a member of rounds stands among the others: gathered with them, behind them or ahead."""
+"""A member's standing among the others in rounds: gathered with them, behind them or ahead."""
 
 from __future__ import annotations
 
