@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -17,7 +16,7 @@ from gossipfl.keyboard.keyboard import Keyboard
 from gossipfl.network import Host, Identity, NetworkCounters, open_host
 from gossipfl.peer.assembly import expectation_in, network_limits, nodes_reader, outgoing_of
 from gossipfl.peer.beginning import begin
-from gossipfl.peer.conditions import Conditions, note_clock_behind, watch_clock
+from gossipfl.peer.conditions import Conditions, note_clock_behind
 from gossipfl.peer.control import obey
 from gossipfl.peer.departures import Departures
 from gossipfl.peer.device_loop import DeviceLoop, Sending
@@ -26,19 +25,19 @@ from gossipfl.peer.driver import Learning, Participation, Parts
 from gossipfl.peer.estimates.gossip import ReportGossip
 from gossipfl.peer.gossip.book import AddressBook
 from gossipfl.peer.gossip.doubles import LASTING_SECONDS
-from gossipfl.peer.gossip.isolation import warn_of_isolation
 from gossipfl.peer.gossip.learner import Learner
 from gossipfl.peer.gossip.view import SampledView
 from gossipfl.peer.housekeeping import Housekeeping
 from gossipfl.peer.membership.charter import charter_of
 from gossipfl.peer.membership.entrance import Entrance
-from gossipfl.peer.membership.troubles import watch_troubles
+from gossipfl.peer.named_tasks import tasks_beside_learning
 from gossipfl.peer.neighbours import Neighbours
 from gossipfl.peer.page.activity import Activity
 from gossipfl.peer.page.opening import Page, open_page
 from gossipfl.peer.permission import Permissions
 from gossipfl.peer.policy.watching import PolicyWatch
 from gossipfl.peer.relaying import relaying
+from gossipfl.peer.reporting import status_of
 from gossipfl.peer.start_record import start_record
 from gossipfl.peer.status import PeerStatus
 from gossipfl.peer.store.good_versions import is_large, kept_on_disk
@@ -108,21 +107,21 @@ class Incarnation:
         self.number = self.home.next_incarnation(beyond=beyond)
         note_clock_behind(self.conditions, self.number)
         kept = self.settings.records
-        self._records = RecordWriter(self.home.records, incarnation=self.number, settings=kept)
-        self.activity = Activity(self._records.append)
-        self._page: Page | None = None
-        self._reports: ReportGossip | None = None
+        self.records = RecordWriter(self.home.records, incarnation=self.number, settings=kept)
+        self.activity = Activity(self.records.append)
+        self.page: Page | None = None
+        self.reports: ReportGossip | None = None
         self.host: Host
         self.view: AddressBook | SampledView
         self.participation: Participation
         self.housekeeping: Housekeeping
         self.typing: Typing | None
         self.device_loop: DeviceLoop | None
-        self._policy: PolicyWatch
-        self._neighbours: Neighbours
-        self._entrance: Entrance
-        self._examiner: Examiner
-        self._relay: Callable[[], Awaitable[None]] | None
+        self.policy: PolicyWatch
+        self.neighbours: Neighbours
+        self.entrance: Entrance
+        self.examiner: Examiner
+        self.relay: Callable[[], Awaitable[None]] | None
         self._nursery_scope: trio.CancelScope
 
     @property
@@ -143,10 +142,10 @@ class Incarnation:
         int or None
             A number that the next start must exceed; None if there is to be no next one.
         """
-        with closing(self._records):
+        with closing(self.records):
             expectation = expectation_in(self._plan, self.task)
             charter = charter_of(self.settings, self.task, layout=expectation.layout)
-            self._entrance = Entrance(self.settings, self.home.membership, self.identity, charter=charter)
+            self.entrance = Entrance(self.settings, self.home.membership, self.identity, charter=charter)
             network = self.settings.network
             async with open_host(
                 self.identity,
@@ -155,7 +154,7 @@ class Incarnation:
                 announce=network.announce or None,
                 last_ports=recall_ports(self.home.ports),
                 limits=network_limits(self.settings, row_bytes=row_bytes(expectation)),
-                threshold=self._entrance.threshold,
+                threshold=self.entrance.threshold,
                 counters=self.counters,
             ) as self.host:
                 self._limit_link(self.settings)
@@ -166,45 +165,12 @@ class Incarnation:
 
     def status(self) -> PeerStatus:
         """Return the status of the peer now."""
-        state, gate = self.learner.state, self.participation.gate()
-        return PeerStatus(
-            peer_id=self.identity.peer_id,
-            process=os.getpid(),
-            task=self.task.name,
-            addresses=self.host.addresses,
-            incarnation=self.number,
-            age=state.age,
-            step=state.step,
-            event=state.event,
-            loss=state.loss,
-            divergences=self.learner.divergences,
-            metrics=self.housekeeping.metrics,
-            shared_metrics=self.housekeeping.shared_metrics,
-            saved_age=self.housekeeping.saved_age,
-            neighbours=len(self.view),
-            connected=len(self.host.connected()),
-            peers=self._neighbours.to_values(quarantined=(gate or {}).get("quarantined", ())),
-            permission=self._policy.permissions.current,
-            policy=self._policy.to_values(),
-            rounds=self.participation.described(),
-            gate=gate,
-            flow=self.participation.flow(),
-            conditions=self.conditions.to_values(),
-            network=self.counters.to_dict(),
-            membership=self._entrance.described(self.host.members.knocks),
-            estimates=None if self._reports is None else self._reports.newest(),
-            keyboard=None
-            if self.typing is None or self.device_loop is None
-            else {**self.typing.to_values(), **self.device_loop.to_values()},
-            page=None if self._page is None else self._page.address,
-            started=self.began,
-            updated=time.time(),
-        )
+        return status_of(self)
 
     async def _take_part(self, on_ready: Callable[[], None]) -> None:
         self.participation = self._make_participation()
         del self._state  # which the learner has now
-        self._neighbours = Neighbours(
+        self.neighbours = Neighbours(
             host=self.host,
             view=self.view,
             model_ages=self.participation.model_ages,
@@ -219,23 +185,23 @@ class Incarnation:
             learner=self.learner,
             view=self.view,
             generator=self._generator,
-            records=self._records,
+            records=self.records,
             conditions=self.conditions,
             incarnation=self.number,
             saved_age=self._resumed.age if self._resumed else 0,
             settings=self.settings,
         )
-        self._relay = relaying(
+        self.relay = relaying(
             self.settings, self.host, self.identity, self.conditions, size=self.task.layout.shared_size
         )
-        self._examiner = Examiner(
+        self.examiner = Examiner(
             home=self.home,
             host=self.host,
             row_bytes=4 * self.task.layout.size,
-            may_measure=lambda: self._policy.permissions.current.merges,
+            may_measure=lambda: self.policy.permissions.current.merges,
         )
-        self._entrance.serve(self.host, self.participation.answer, screen=self.participation.screen)
-        self._records.append(
+        self.entrance.serve(self.host, self.participation.answer, screen=self.participation.screen)
+        self.records.append(
             start_record(
                 self.learner.state,
                 peer_id=self.identity.peer_id,
@@ -246,11 +212,11 @@ class Incarnation:
             )
         )
         permissions = Permissions(self.learner.allow, self.activity.record)
-        self._policy = PolicyWatch(self.settings.policy, self.home.directory, permissions, self.conditions)
+        self.policy = PolicyWatch(self.settings.policy, self.home.directory, permissions, self.conditions)
         self.typing = typing_of(self.keyboard, self.participation, permissions, self.conditions)
         self.device_loop = None if self.typing is None else self._make_device_loop(permissions)
         if self.settings.estimates.enabled:
-            self._reports = ReportGossip(
+            self.reports = ReportGossip(
                 host=self.host,
                 identity=self.identity,
                 task=self.task,
@@ -259,14 +225,16 @@ class Incarnation:
                 period=self.settings.estimates.period,
             )
         if self.settings.page.enabled:
-            self._page = await open_page(self)
+            self.page = await open_page(self)
         if isinstance(self.learner, Learner) and is_large(self.learner.state.nodes):
             await self.housekeeping.save_or_warn()  # so that no second copy stays in memory to go back to
         on_ready()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery_scope = nursery.cancel_scope
-                self._start_tasks(nursery)
+                own = {"training": self._learn, "requests": self._obey}
+                for name, task in {**own, **tasks_beside_learning(self)}.items():
+                    nursery.start_soon(task, name=name)
         finally:
             with trio.move_on_after(_LAST_SAVE_SECONDS) as last_save:
                 last_save.shield = True
@@ -282,36 +250,6 @@ class Incarnation:
             permission=lambda: permissions.current,
         )
 
-    def _start_tasks(self, nursery: trio.Nursery) -> None:
-        settings, housekeeping, host = self.settings, self.housekeeping, self.host
-        start = nursery.start_soon
-        start(self._learn, name="training")
-        for name, task in {**self.participation.tasks, **self._entrance.tasks()}.items():
-            start(task, name=name)
-        start(housekeeping.evaluate_for_ever, lambda: self.settings.evaluation.period, name="evaluation")
-        start(housekeeping.save_for_ever, lambda: self.settings.checkpoint.period, name="checkpoints")
-        start(self._obey, name="requests")
-        start(self._examiner.run, name="examinations")
-        start(self._policy.run, name="policy")
-        start(housekeeping.report_for_ever, self.status, name="telemetry")
-        if self.participation.renewal is not None:
-            start(self.participation.renewal.run, housekeeping.renew, name="data")
-        if self._relay is not None:
-            start(self._relay, name="relaying")
-        knocks = host.members.knocks
-        start(watch_troubles, lambda: self._entrance.troubles(knocks), self.conditions, name="admission")
-        isolation = (host.connected, settings.network.bootstrap, self.conditions)
-        start(warn_of_isolation, *isolation, lambda: self._entrance.why_alone(knocks), name="isolation")
-        start(self._neighbours.identify, name="versions")
-        if self._reports is not None:
-            start(self._reports.run, name="estimates")
-        if self.typing is not None and self.device_loop is not None:
-            start(self.typing.run, name="keyboard")
-            start(self.device_loop.run, name="departures")
-        if self._page is not None:
-            start(self._page.run, name="page")
-        start(watch_clock, self.conditions, self._records.append, name="clock")
-
     def reload(self, settings: PeerSettings) -> None:
         """Apply settings that may change while the peer runs.
 
@@ -320,12 +258,12 @@ class Incarnation:
         SettingError
             They call for another door, or the policy for what is not there; nothing was changed.
         """
-        self._policy.require_readable(settings.policy)
-        self._entrance.allow_as(settings)
+        self.policy.require_readable(settings.policy)
+        self.entrance.allow_as(settings)
         self.host.members.require()
         self.participation.reload(settings)
         self._limit_link(settings)
-        self._policy.reload(settings.policy)
+        self.policy.reload(settings.policy)
         self.settings = settings
 
     def _limit_link(self, settings: PeerSettings) -> None:
@@ -336,10 +274,10 @@ class Incarnation:
         await obey(
             self.home.requests,
             incarnation=self.number,
-            permissions=self._policy.permissions,
+            permissions=self.policy.permissions,
             conditions=self.conditions,
             leave=self._leave,
-            examine=self._examiner.ask_for,
+            examine=self.examiner.ask_for,
         )
 
     def _leave(self) -> None:

@@ -230,7 +230,7 @@ async def test_a_keyboard_tells_nobody_how_well_its_words_are_foreseen(tmp_path)
             heard = {}
 
             def reports():
-                for sample in ben._incarnation._reports._samples.values():
+                for sample in ben._incarnation.reports._samples.values():
                     heard.update({peer_id_of(each.key): each for each in sample.reports})
                 return heard
 

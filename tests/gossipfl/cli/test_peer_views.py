@@ -69,7 +69,7 @@ async def test_those_the_gate_takes_nothing_from_are_named(tmp_path):
     async with network_of(tmp_path, 2) as (first, second):
         await until(lambda: first.status().peers)
         [liar] = [second.status().peer_id]
-        listed = first._started()._neighbours.to_values(quarantined=[liar])
+        listed = first._started().neighbours.to_values(quarantined=[liar])
         assert [(each["peer_id"], each["quarantined"]) for each in listed] == [(liar, True)]
 
 

@@ -86,7 +86,7 @@ async def test_a_healthy_network_has_only_its_loopback_addresses_noted(tmp_path)
 @in_trio
 async def test_a_clock_that_differs_from_a_neighbours_is_found(tmp_path):
     async with two_peers(tmp_path) as [alice, bob]:
-        bob._incarnation._examiner._service._clock = lambda: time.time() - 7200
+        bob._incarnation.examiner._service._clock = lambda: time.time() - 7200
         clock = (await doctor(alice))["clock"]
         assert clock.level == "error"
         assert re.match(r"7[12]\d\d\.\d s ahead of that of 1 of 1 neighbours", clock.seen)
@@ -375,12 +375,12 @@ def test_links_that_no_row_has_measured_are_measured():
 async def test_the_link_of_a_small_model_is_measured_unless_the_operator_paused(tmp_path):
     async with two_peers(tmp_path) as [alice, bob]:
         name = f"link {bob.status().peer_id[:16]}…"
-        alice._incarnation._policy.permissions.pause()
+        alice._incarnation.policy.permissions.pause()
         assert "policy, pause, cap" in (await doctor(alice))[name].seen
-        alice._incarnation._policy.permissions.resume()
-        bob._incarnation._policy.permissions.pause()
+        alice._incarnation.policy.permissions.resume()
+        bob._incarnation.policy.permissions.pause()
         assert "measures no link now" in (await doctor(alice))[name].seen
-        bob._incarnation._policy.permissions.resume()
+        bob._incarnation.policy.permissions.resume()
         assert re.search(
             r"upload (about|more than) \S+ Mbit/s, download (about|more than) ",
             (await doctor(alice))[name].seen,
