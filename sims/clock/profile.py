@@ -65,6 +65,10 @@ class RoundProfile:
     exchanges: tuple[ExchangeProfile, ...]
     steps_after: int
 
+    def exchange(self, number: int) -> ExchangeProfile | None:
+        """The exchange of a number; None after the last."""
+        return self.exchanges[number] if number < len(self.exchanges) else None
+
     def plain(self) -> list[Any]:
         """All of it as plain values."""
         return [[astuple(each) for each in self.exchanges], self.steps_after]
