@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from sims.clock import Attendance, Rehearsal, RoundClock
+from sims.clock.agenda import Agenda
 from sims.running.choice import simulation_of
 from sims.running.round_based import CLOCK
 from sims.scenario import parse_scenario
@@ -92,7 +93,7 @@ def require_no_difference(overrides, stop):
     with pytest.MonkeyPatch.context() as patched:
         for kind, name in (
             (RoundClock, "round"),
-            (RoundClock, "_advance"),
+            (Agenda, "advance"),
             (Rehearsal, "next"),
             (Attendance, "at"),
         ):
