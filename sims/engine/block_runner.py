@@ -35,18 +35,21 @@ class Work:
     name : str
         Its name in messages.
     batches : int
-        How many batches each row needs.
+        How many batches each row needs at a time.
     recipe : str
         What it depends on besides its arguments.
     function : callable
         Of whole tensors, the places of the block's rows in them (int64 ``[B]``), and their batches
         (``[B, batches, S, ...]`` of each tensor of a sample).
+    repeats : int
+        How often it is computed, a block at a time, each time on what it wrote and on the next batches.
     """
 
     name: str
     batches: int
     recipe: str
     function: Callable[..., tuple[Tensor, ...]]
+    repeats: int = 1
 
 
 class BlockRunner:
@@ -147,11 +150,12 @@ class BlockRunner:
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
                 places = torch.from_numpy(index[b]).to(self.device)
-                batches = self._gathered(buffers[thread], index[b], steps)
-                outcome = programme(thread, *whole, places, *batches)
-                for tensor, values in zip(into, outcome, strict=True):
-                    if tensor.dim() == 1 or tensor.shape[1]:
-                        tensor.index_copy_(0, places, values)
+                for repeat in range(work.repeats):
+                    batches = self._gathered(buffers[thread], index[b], steps + repeat * work.batches)
+                    outcome = programme(thread, *whole, places, *batches)
+                    for tensor, values in zip(into, outcome, strict=True):
+                        if tensor.dim() == 1 or tensor.shape[1]:
+                            tensor.index_copy_(0, places, values)
 
         return run
 
@@ -163,8 +167,27 @@ class BlockRunner:
         self, work: Work, group: int, whole: tuple[Tensor, ...], index: Ints, steps: Ints
     ) -> Programme:
         key, size = (work.name, work.batches, group), int(self._sizes[group])
-        if key in self._programmes:
-            return self._programmes[key]
+        if key not in self._programmes:
+            made = self._made(work, group, whole, index, steps, self._compile_when)
+            self._programmes[key], self.phases.tiers[size] = made, made.tier
+        return self._programmes[key]
+
+    def operations(self, work: Work, whole: tuple[Tensor, ...], steps: Ints) -> int:
+        """How many operations this is, traced; 0 if it cannot be."""
+        group = int(np.argmax([len(members) for members in self._members]))
+        index = np.resize(self._members[group], (1, self._block_of(group)))
+        return self._made(work, group, whole, index, steps, "never").operations
+
+    def _made(
+        self,
+        work: Work,
+        group: int,
+        whole: tuple[Tensor, ...],
+        index: Ints,
+        steps: Ints,
+        compile_when: Compile,
+    ) -> Programme:
+        size = int(self._sizes[group])
         assert self._pool is not None  # noqa: S101 - only what can be traced has a programme
         buffers = [
             batch_buffer(self._pool, rows=self._block_of(group), local_steps=work.batches, size=size)
@@ -172,21 +195,18 @@ class BlockRunner:
         ]
         self._buffers.setdefault((group, work.batches), buffers)
         batches = self._gathered(buffers[0], index[0], steps)
-        programme = Programme(
+        return Programme(
             work.function,
             (*whole, torch.from_numpy(index[0]).to(self.device), *batches),
             growing=tuple(range(len(whole))),
-            calls=self._expected_rounds * len(index),
-            compile_when=self._compile_when,
+            calls=self._expected_rounds * len(index) * work.repeats,
+            compile_when=compile_when,
             threads=self.workers.threads,
             name=f"{self.world.task.name}: {work.name} of {self._block_of(group)} rows",
             traces=self.world.traces,
             recipe=work.recipe,
             before_tracing=self._batching.require,
         )
-        self._programmes[key] = programme
-        self.phases.tiers[size] = programme.tier
-        return programme
 
     def close(self) -> None:
         """End the threads."""

@@ -25,6 +25,8 @@ __all__ = ["BlockTraining"]
 
 Ints = NDArray[np.int64]
 
+_MOST_OPERATIONS = 1000  # of several steps traced as one: more take half a minute to compile, and gain little
+
 
 class BlockTraining:
     """`gossipfl.algorithms.LocalTraining` of all nodes: traced or compiled where the module can be batched.
@@ -62,6 +64,7 @@ class BlockTraining:
             phases=phases,
         )
         self._batch = batches_of(world.trainer.data)
+        self._at_once: int | None = None
         self._everyone = np.arange(len(world.trainer.data.counts))
         self._steps_of_round = steps_of_round(world.scenario, world.trainer.data.numbers.tolist())
         self._samples = torch.from_numpy(world.trainer.data.counts.astype(np.int64)).to(device)
@@ -140,7 +143,8 @@ class BlockTraining:
             nodes.rows.device.type == "cpu"
         )  # elsewhere a step is one launch, and tracing many takes minutes
         if (counts == together).all() and (on_cpu or together == 1):
-            work = self._training(together)
+            at_once = self._steps_at_once(together, state, nodes)
+            work = self._training(at_once, together // at_once)
             self.blocks.run(work, state, state, nodes.steps.cpu().numpy())
         else:
             work = self._training(1)
@@ -151,8 +155,24 @@ class BlockTraining:
         steps = nodes.steps + torch.from_numpy(counts).to(nodes.steps.device)
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 
-    def _training(self, batches: int) -> Work:
-        return Work(name="training", batches=batches, recipe=self.world.recipe, function=self._steps_of_block)
+    def _steps_at_once(self, together: int, state: tuple[Tensor, ...], nodes: Nodes) -> int:
+        """Steps that are traced as one: few, where a step of the model is hundreds of operations to compile."""
+        if self._at_once is None:
+            self._at_once = 1
+            if together > 1:
+                each = self.blocks.operations(self._training(1), state, nodes.steps.cpu().numpy())
+                fit = max(1, _MOST_OPERATIONS // max(1, each))
+                self._at_once = max(k for k in range(1, min(fit, together) + 1) if together % k == 0)
+        return self._at_once
+
+    def _training(self, batches: int, repeats: int = 1) -> Work:
+        return Work(
+            name="training",
+            batches=batches,
+            recipe=self.world.recipe,
+            function=self._steps_of_block,
+            repeats=repeats,
+        )
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         rows, ages, steps, optimiser_state = (tensor.clone() for tensor in _state(nodes))

@@ -98,6 +98,7 @@ class Programme:
         self.name = name
         self.tier: Literal["eager", "traced", "captured", "compiled"] = "eager"
         self.thread_safe = False
+        self.operations = 0  # of the traced graph
         self._runs: list[Function] = [function] * threads
         arguments = tuple(example)
         key = (recipe, name, _shapes(arguments, growing), str(arguments[0].device))
@@ -116,6 +117,7 @@ class Programme:
             if place is not None:
                 graph = keep(place, graph)
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
+        self.operations = len(graph.graph.nodes)
         if traces is not None:
             traces[key] = graph
         if self._captured(graph, arguments, trials):
