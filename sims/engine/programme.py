@@ -141,9 +141,13 @@ class Programme:
         graph = kept(place)
         if graph is None:
             return None, None
-        try:
+
+        def alone(*tensors: Tensor) -> Any:
             with one_by_one():
-                trials = Trials(function, arguments, read=read)
+                return function(*tensors)
+
+        try:
+            trials = Trials(alone, arguments, read=read)
             trials.require(graph)
         except Exception as error:  # it is traced again, and what else may be wrong is said then
             logger.info("a graph of an earlier run is not used: %s", error)

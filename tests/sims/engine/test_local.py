@@ -85,6 +85,21 @@ def test_few_nodes_whose_batches_have_a_size_are_a_small_block_with_the_same_row
     assert whole.update(some_nodes(world)).rows.equal(after.rows)
 
 
+@pytest.mark.parametrize(("most", "expected"), [(10_000, 6), (220, 2), (1, 1)])
+def test_a_round_of_steps_is_the_same_however_many_are_traced_at_once(most, expected, monkeypatch):
+    monkeypatch.setattr("sims.engine.local._MOST_OPERATIONS", most)
+    steps = ("task.options.model=mlp", "training.local_steps=6", "training.momentum=0.5")
+    world, local = training_of(*steps)
+    nodes = some_nodes(world)
+    after = local.update(nodes)
+    assert local._at_once == expected
+    assert {made.operations > 0 for made in local.blocks._programmes.values()} == {True}
+    alone, _ = world.trainer.train(nodes, np.arange(len(nodes)))
+    assert torch.allclose(after.rows, alone.rows, rtol=1e-12, atol=1e-13)
+    assert torch.allclose(after.optimiser_state, alone.optimiser_state, rtol=1e-12, atol=1e-13)
+    assert after.steps.equal(nodes.steps + 6)
+
+
 def test_a_gradient_leaves_parameters_alone_and_lets_buffers_see_the_batch():
     world, local = training_of("task.options.model=batchnorm")
     nodes, trainable = some_nodes(world), world.layout.trainable_size

@@ -101,6 +101,50 @@ def test_rounding_and_what_is_not_a_number_alike_pass():
     trials.require(lambda x: (torch.where(x > 2, torch.nan, x * (1 + 1e-7)),))
 
 
+def stepped(rows, slopes):
+    """The first step of AdamW, along slopes that rounding alone makes other than zero in the last column."""
+    slope = torch.cat([rows * slopes, (rows * slopes).sum(1, keepdim=True) - (rows @ slopes)[:, None]], dim=1)
+    return (0.01 * slope / (slope.abs() + 1e-8),)
+
+
+def stepped_in_another_order(rows, slopes):
+    slope = torch.cat([rows * slopes, (rows * slopes).flip(1).sum(1, keepdim=True) - (rows @ slopes)[:, None]], 1)
+    return (0.01 * slope / (slope.abs() + 1e-8),)
+
+
+def beside(column, wrong):
+    def function(rows, slopes):
+        (found,) = stepped_in_another_order(rows, slopes)
+        found[:, column] = wrong(found[:, column])
+        return (found,)
+
+    return function
+
+
+ROWS = 0.1 * sample(64, 500), sample(500, seed=1)
+
+
+def test_a_number_without_a_certain_digit_may_be_any_that_its_function_gives():
+    expected, got = stepped(*ROWS)[0], stepped_in_another_order(*ROWS)[0]
+    assert (expected - got).abs().max() > 10 * 1e-4 * expected.abs().max()
+    Trials(stepped, ROWS).require(stepped_in_another_order)
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong"),
+    [
+        (0, torch.neg),
+        (0, lambda numbers: numbers * 1.0005),
+        (499, torch.zeros_like),
+        (-1, lambda numbers: numbers + 1),
+        (-1, lambda numbers: numbers * torch.nan),
+    ],
+)
+def test_all_others_and_what_it_never_gives_may_not(column, wrong):
+    with pytest.raises(Departed, match="differs from its function's"):
+        Trials(stepped, ROWS).require(beside(column, wrong))
+
+
 def test_packages_differ_with_every_number_of_a_constant():
     def package(constant):
         graph = make_fx(lambda x: (x + constant,))(sample(2000))
