@@ -132,7 +132,7 @@ def _are_close(expected: Tensor, result: Tensor) -> bool:
 
 
 def _require_close(expected: Tensor, result: Tensor, place: int, rounding: Tensor) -> None:
-    """Require that numbers differ by no more than a tolerance, or than a multiple of what rounding does to each."""
+    """Require differences within a tolerance, or within a multiple of what rounding does to a number."""
     share, least = _tolerances(expected)
     apart = (expected.double() - result.double()).abs()
     apart[(expected == result) | (expected.isnan() & result.isnan())] = 0

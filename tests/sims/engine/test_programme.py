@@ -108,7 +108,9 @@ def stepped(rows, slopes):
 
 
 def stepped_in_another_order(rows, slopes):
-    slope = torch.cat([rows * slopes, (rows * slopes).flip(1).sum(1, keepdim=True) - (rows @ slopes)[:, None]], 1)
+    slope = torch.cat(
+        [rows * slopes, (rows * slopes).flip(1).sum(1, keepdim=True) - (rows @ slopes)[:, None]], 1
+    )
     return (0.01 * slope / (slope.abs() + 1e-8),)
 
 
