@@ -26,9 +26,9 @@ class Trials:
     """A function's results on arguments of the run, and on others near them and farther away.
 
     These reveal values that tracing mistook for constants, the last also those that change little. A number may
-    differ by rounding: by what becomes of it in a sum of many, or else by what becomes of it in the function itself,
-    where the rows' last digits are changed. So a number with no digit that is certain, such as AdamW's step along a
-    slope that is zero but for rounding, may be any of those that the function gives. Few numbers may be such.
+    differ by what rounding makes of a sum of many, or else by what it makes of this number in the function itself,
+    where the rows' last digits are changed. So a number with no digit that is certain, such as AdamW's step along
+    a slope that is zero but for rounding, may be any of those that the function gives. Few numbers may be such.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Trials:
     def _results(
         self, function: Callable[..., Any], noise: Tensor | None, last_digits: torch.Generator | None = None
     ) -> list[Tensor]:
-        """What a function returns when noise is added to the rows that it reads, and their last digits are drawn."""
+        """What a function returns when noise is added to the rows that it reads, and last digits are drawn."""
         rows, *others = self._arguments
         if noise is None and last_digits is None:
             return _tensors(function(rows, *others))
