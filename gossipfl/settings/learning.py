@@ -11,7 +11,7 @@ from gossipfl.settings.table import Table
 
 __all__ = ["USUAL_PARAMETERS", "GossipSettings", "Schedule", "TrainingSettings"]
 
-Schedule = Literal["constant", "inverse", "cosine"]
+Schedule = Literal["constant", "inverse", "cosine", "wsd"]
 
 
 class TrainingSettings(Table):
@@ -26,11 +26,13 @@ class TrainingSettings(Table):
     clock: Literal["age", "step"] = "age"
     """argument of the schedule: the age of the model, or the node's own training steps"""
     decay_age: int = Field(1000, gt=0)
-    """age at which 'inverse' has halved, and 'cosine' ended"""
+    """age at which 'inverse' has halved, and 'cosine' and 'wsd' ended"""
+    decay_share: float = Field(0.2, gt=0, le=1)
+    """last share of decay_age in which the step size of 'wsd' falls"""
     warm_up: int = Field(0, ge=0)
     """age until which the step size rises linearly from zero"""
     final_fraction: float = Field(0.02, ge=0, le=1)
-    """share of the step size that is left at the end of 'cosine'"""
+    """share of the step size that is left at the end of 'cosine' and 'wsd'"""
     momentum: float = Field(0.0, ge=0, lt=1)
     """heavy-ball momentum of sgd"""
     nesterov: bool = False

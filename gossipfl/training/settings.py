@@ -19,8 +19,10 @@ def learning_rates(
 
     ``constant``: η. ``inverse``: η / (1 + age / decay_age). ``cosine``: from η down to
     ``final_fraction`` · η along half a cosine that ends at ``decay_age`` (Loshchilov & Hutter 2017, Eq. 5,
-    without restarts), and constant from there, so that learning never ends. During the first ``warm_up`` steps
-    the result is multiplied by (clock + 1) / warm_up.
+    without restarts), and constant from there, so that learning never ends. ``wsd`` (warm-up, stable, decay: Hu et
+    al., *MiniCPM*, arXiv 2404.06395, section 4): η, and along the last ``decay_share`` of ``decay_age`` a straight
+    line down to ``final_fraction`` · η. During the first ``warm_up`` steps the result is multiplied by
+    (clock + 1) / warm_up.
 
     Parameters
     ----------
@@ -45,6 +47,9 @@ def learning_rates(
         case "cosine":
             falling = (1 + torch.cos(math.pi * progress.clamp(max=1))) / 2
             factor = settings.final_fraction + (1 - settings.final_fraction) * falling
+        case "wsd":
+            left = ((1 - progress) / settings.decay_share).clamp(0, 1)
+            factor = settings.final_fraction + (1 - settings.final_fraction) * left
     if settings.warm_up:
         factor = factor * ((counted + 1) / settings.warm_up).clamp(max=1)
     return (settings.learning_rate * factor).to(dtype)

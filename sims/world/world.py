@@ -34,7 +34,16 @@ from sims.world.trace_cache import Traces
 __all__ = ["World", "build_world"]
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_OF_STEPS = ("learning_rate", "schedule", "clock", "decay_age", "warm_up", "final_fraction", "local_steps")
+_OF_STEPS = (
+    "learning_rate",
+    "schedule",
+    "clock",
+    "decay_age",
+    "decay_share",
+    "warm_up",
+    "final_fraction",
+    "local_steps",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,7 @@ OTHER_VALUES = {
     ),
     ("training", "clip_norm"): ("2.5", 2.5),
     ("training", "final_fraction"): ("0.5", 0.5),
+    ("training", "decay_share"): ("0.5", 0.5),
     ("training", "momentum"): ("0.5", 0.5),
     ("exchange", "jitter"): ("0.5", 0.5),
     ("gate", "angle"): ("0.5", 0.5),

@@ -33,7 +33,7 @@ def settings(draw):
             "task": {"name": draw(TEXT), "options": draw(st.dictionaries(TEXT, OPTION, max_size=4))},
             "training": {
                 "learning_rate": draw(POSITIVE),
-                "schedule": draw(st.sampled_from(["constant", "inverse", "cosine"])),
+                "schedule": draw(st.sampled_from(["constant", "inverse", "cosine", "wsd"])),
                 "clip_norm": draw(st.none() | POSITIVE),
                 "batch_size": draw(WHOLE),
                 "momentum": draw(st.floats(0, 0.999)),
