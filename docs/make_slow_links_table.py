@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -135,8 +135,7 @@ def measured(setting: str, method: str, rate: float, seed: int, *, device: str, 
         time.time(),
         time.process_time(),
     )
-    compiled = "never" if device == "cpu" else "auto"  # which takes longer than it saves here
-    result = sims.run(made, device=device, compile_when=compiled, traces=_traces())
+    result = sims.run(made, device=device, compile_when="always", traces=_traces())
     last, nodes = result.evaluations.to_dicts()[-1], made["population"]["nodes"]
     about = task(**made["task"]["options"])
     data = about.data()
@@ -286,17 +285,20 @@ def state(results: Results) -> str:
 def run_all(results: Results, given: argparse.Namespace) -> None:
     """Run what is not in the file; what failed is not tried again."""
     failed: set[tuple[str, str, float, int]] = set()
-    while todo := [each for each in results.todo(given.settings, given.methods) if each not in failed]:
-        with ProcessPoolExecutor(given.processes) as pool:
-            runs = {
-                pool.submit(measured, *each, device=given.device, share=0.8 / given.processes): each
-                for each in todo
-            }
-            for run in as_completed(runs):
-                error = run.exception()
+    running: dict[Future[Run], tuple[str, str, float, int]] = {}
+    with ProcessPoolExecutor(given.processes) as pool:  # whose processes keep what they traced
+        while True:
+            for each in results.todo(given.settings, given.methods):
+                if len(running) < given.processes and each not in failed and each not in running.values():
+                    run = pool.submit(measured, *each, device=given.device, share=0.8 / given.processes)
+                    running[run] = each
+            if not running:
+                break
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                tried, error = running.pop(done), done.exception()
                 if error:
-                    failed.add(runs[run])
-                results.add({"error": repr(error)[:1000], "run": runs[run]} if error else run.result())
+                    failed.add(tried)
+                results.add({"error": repr(error)[:1000], "run": tried} if error else done.result())
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,6 @@ class Method:
         Of the algorithm.
     local : int
         Local steps of a round.
-    outgoing : sequence of mapping
-        What happens to rows before they leave.
     for_speeds : bool
         Whether it is for nodes of different speeds alone.
     """
@@ -50,7 +48,6 @@ class Method:
     topology: str
     parameters: Mapping[str, Any]
     local: int = _H
-    outgoing: Sequence[Mapping[str, Any]] = ()
     for_speeds: bool = False
 
     @property
@@ -61,7 +58,6 @@ class Method:
 
 _PLAIN = {"momentum": 0.0, "outer_rate": 1.0}
 _STREAMED = {"fragments": 4, "overlap": 2, "codec": "qsgd:7:128"}
-_IN_8_BITS = ({"kind": "mask", "share": 0.15}, {"kind": "codec", "name": "int8"})
 METHODS: Mapping[str, Method] = {
     "all-reduce each step": Method("diloco", "", {**_ALL, "momentum": 0.0, "outer_rate": 1.0}, 1),
     YARDSTICK: Method("diloco", "", _ALL),
@@ -75,13 +71,18 @@ METHODS: Mapping[str, Method] = {
     "streaming as NoLoCo, 4 bits, pull 10 %, pairs": Method(
         "streaming", _PAIRS, {**_STREAMED, "momentum": 0.5, "nesterov": False, "pull": 0.1}, _H // 4
     ),
-    "NoLoCo, η = 1, μ = 0, 15 % in 8 bits, pairs": Method("noloco", _PAIRS, _PLAIN, outgoing=_IN_8_BITS),
     "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs": Method(
         "noloco", _PAIRS, {**_PLAIN, "bits": 2, "share": 0.6, "reach": 2.0}
     ),
     "NoLoCo, η = 1, μ = 0, 60 % in 2 bits, base graph": Method(
         "noloco", "base", {**_PLAIN, "bits": 2, "share": 0.6, "reach": 2.0}
     ),  # pairs whose turns end in exact means
+    "NoLoCo, η = 1, μ = 0, 50 % in 2 bits, H = 5, base graph": Method(
+        "noloco", "base", {**_PLAIN, "bits": 2, "share": 0.5, "reach": 4.0}, _H // 4
+    ),
+    "NoLoCo, η = 1, μ = 0, 2 bits, H = 5, base graph": Method(
+        "noloco", "base", {**_PLAIN, "bits": 2, "reach": 4.0}, _H // 4
+    ),
     "SparseLoCo, 25 of 4,096, α = 3, complete": Method(
         "sparseloco", "complete", {"codec": "chunk-top:25:4096", "decay": 1.0, "outer_rate": 3.0}
     ),
@@ -101,6 +102,12 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
         "links": {"file": "cities14", "up": 100, "down": 100},
     },
 }
+
+
+def schedule(steps: int) -> Mapping[str, Any]:
+    """Step sizes of all methods: risen after 20 steps, held, and along the last fifth down to zero."""
+    held = {"schedule": "wsd", "clock": "step", "warm_up": 20, "decay_share": 0.2}
+    return {**held, "decay_age": steps, "final_fraction": 0.0}
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ class Setting:
                 "learning_rate": rate,
                 "batch_size": self.batch,
                 "local_steps": method.local,
+                **schedule(self.steps),
                 "seed": seed,  # of batches; that of the scenario draws partners
             },
             "evaluate": {"every": self.steps // method.local, "samples": 400},
@@ -159,8 +167,6 @@ class Setting:
         }
         if method.topology:
             made["topology"] = {"name": method.topology}
-        if method.outgoing:
-            made["outgoing"] = [dict(each) for each in method.outgoing]
         if self.absent:
             made["churn"] = {"process": {"kind": "cycle", "offline": self.absent}}
         if self.speeds:

@@ -129,6 +129,53 @@ def test_seeds_are_of_models_batches_and_partners(maker):
         assert one["seed"] == one["training"]["seed"] == one["task"]["options"]["seed"] == seed
 
 
+def test_all_methods_have_one_schedule_that_ends_with_their_last_step(maker):
+    import torch
+
+    from gossipfl.training.settings import learning_rates
+    from sims.scenario import load_scenario
+
+    for name in maker.SETTINGS["short"].able():
+        made = maker.SETTINGS["short"].tables(maker.METHODS[name], rate=0.01, seed=0)
+        training = load_scenario(made).training
+        steps = made["stop"]["rounds"] * training.local_steps
+        rates = learning_rates(torch.tensor([0, 19, 320, 360, steps]), training).tolist()
+        assert rates == pytest.approx([0.01 / 20, 0.01, 0.01, 0.005, 0.0])
+
+
+def test_what_is_said_to_send_an_eighth_or_a_fiftieth_does(maker):
+    """Bits of a number that is sent, beside 2 · 32 of an all-reduce, at equal steps."""
+    for name, least, most in (
+        ("NoLoCo, η = 1, μ = 0, 2 bits, H = 5, base graph", 8, 8),
+        ("NoLoCo, η = 1, μ = 0, 50 % in 2 bits, H = 5, base graph", 16, 16),
+        ("NoLoCo, η = 1, μ = 0, 60 % in 2 bits, base graph", 50, 54),
+        ("NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs", 50, 54),
+    ):
+        method, whole = maker.METHODS[name], maker.METHODS[maker.YARDSTICK]
+        bits = method.parameters["bits"] * method.parameters.get("share", 1.0) / method.local
+        assert least <= 64 / whole.local / bits <= most
+
+
+def test_failed_runs_are_not_tried_again_and_others_go_on(maker, tmp_path, monkeypatch):
+    """In one process, with the others' results in the file as they end."""
+    from argparse import Namespace
+    from concurrent.futures import ThreadPoolExecutor
+
+    def measured(setting, method, rate, seed, **_):
+        if rate == 0.001:
+            raise ValueError("too small")
+        return run(method, rate, seed, rate)
+
+    monkeypatch.setattr(maker, "measured", measured)
+    monkeypatch.setattr(maker, "ProcessPoolExecutor", ThreadPoolExecutor)
+    results = results_of(maker, tmp_path / "runs.jsonl", [], trials=2, seeds=(0,))
+    given = Namespace(settings=["short"], methods=["NoLoCo, pairs", maker.ALONE], processes=2, device="cpu")
+    maker.run_all(results, given)
+    lines = [json.loads(each) for each in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert sorted(each["method"] for each in lines if "error" not in each) == ["NoLoCo, pairs", maker.ALONE]
+    assert sorted(each["run"][1] for each in lines if "error" in each) == ["NoLoCo, pairs", maker.ALONE]
+
+
 def test_every_scenario_is_valid(maker):
     from sims.scenario import load_scenario
 
