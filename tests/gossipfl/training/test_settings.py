@@ -53,7 +53,14 @@ def test_step_sizes_never_rise_with_age(schedule: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"learning_rate": math.inf}, {"learning_rate": 0}, {"momentum": 1}, {"clip_norm": 0}, {"batch_size": 0}, {"decay_share": 0}],
+    [
+        {"learning_rate": math.inf},
+        {"learning_rate": 0},
+        {"momentum": 1},
+        {"clip_norm": 0},
+        {"batch_size": 0},
+        {"decay_share": 0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=next(iter(wrong))):
