@@ -32,6 +32,9 @@ class Dataset:
     owners : Tensor, optional
         Whose each training sample is, shape ``[n]``, int64, numbered from 0, where the data say so: by these a
         simulation divides them, with ``partition = "natural"``.
+    test_owners : Tensor, optional
+        Whose each test sample is, shape ``[m]``, likewise: a simulation with ``evaluate.own`` measures each node on
+        its own.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Dataset:
     test_inputs: Tree
     test_targets: Tree
     owners: Tensor | None = None
+    test_owners: Tensor | None = None
 
     def __post_init__(self) -> None:
         for part, inputs, targets in (
@@ -89,7 +93,9 @@ class Dataset:
             if isinstance(targets, Weighted):
                 _require_weights(targets.weights, part)
         if self.owners is not None:
-            _require_owners(self.owners, self.samples)
+            _require_owners(self.owners, self.samples, "training")
+        if self.test_owners is not None:
+            _require_owners(self.test_owners, count(self.test_targets), "test")
 
     @property
     def is_measurable(self) -> bool:
@@ -184,11 +190,11 @@ class Dataset:
         return count(self.train_targets)
 
 
-def _require_owners(owners: Tensor, samples: int) -> None:
+def _require_owners(owners: Tensor, samples: int, part: str) -> None:
     if owners.shape == (samples,) and owners.dtype == torch.int64 and bool((owners >= 0).all()):
         return
     raise InvalidTask(
-        "the owners of the training samples cannot be used",
+        f"the owners of the {part} samples cannot be used",
         expected=f"one number of 0 or more for each of {samples} samples, int64",
         got=describe(owners),
     )

@@ -12,8 +12,9 @@ from gossipfl.constants import constants_of, difference, digest
 from gossipfl.errors import InvalidTask
 from gossipfl.layout import SharePolicy, layout_of
 from gossipfl.randomness import seeded
+from topology.errors import ExplainedError
 
-__all__ = ["constants_digest", "made", "require_common_start"]
+__all__ = ["constants_digest", "made", "require_common_start", "untrained_digest"]
 
 Factory = Callable[[], nn.Module]
 _WRAPPERS = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -37,6 +38,8 @@ def made(factory: Factory, *, name: str, seed: int) -> nn.Module:
     try:
         with seeded(seed), _torch_as_it_was():
             module = factory()
+    except ExplainedError:
+        raise
     except Exception as error:
         raise InvalidTask(
             f"the model factory of task {name!r} failed", got=f"{type(error).__name__}: {error}"
@@ -107,3 +110,14 @@ def constants_digest(module: nn.Module, share: SharePolicy) -> bytes:
     """SHA-256 of a module's constants, without those that belong to local parameters."""
     constants = constants_of(module, layout_of(module, share))
     return digest({name: value for name, value in constants.items() if not share.keeps_local(name)})
+
+
+def untrained_digest(module: nn.Module, share: SharePolicy) -> bytes | None:
+    """SHA-256 of a module's frozen parameters and buffers, without those of local parts; None if there are none."""
+    tensors = _tensors(module)
+    untrained = {
+        entry.name: tensors[entry.name].detach()
+        for entry in layout_of(module, share).entries
+        if entry.group == "untrained" and not share.keeps_local(entry.name)
+    }
+    return digest(untrained) if untrained else None

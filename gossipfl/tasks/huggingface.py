@@ -14,6 +14,7 @@ from torch.nn import functional
 from gossipfl.errors import InvalidTask
 from gossipfl.layout import Layout
 from gossipfl.tasks.metrics import class_accuracy, mean_absolute_error, r_squared
+from gossipfl.tasks.pretrained import require_transformers
 
 __all__ = ["AdapterAveraging", "LogitsLoss", "adapted", "averaged_products", "head_of", "logits_metrics"]
 
@@ -37,21 +38,32 @@ def adapted(model: Callable[[], nn.Module], adapters: Any, averaging: AdapterAve
     Raises
     ------
     InvalidTask
-        If peft is not installed.
+        If peft is not installed, or the adapters fit no layer of the model.
     """
+    require_transformers(what="adapters", library="peft")
+    from peft import get_peft_model
+
+    body = model()
     try:
-        from peft import get_peft_model
-    except ImportError:
+        module: nn.Module = get_peft_model(body, adapters)
+    except ValueError as error:  # target modules that are not there, or of a kind that has no adapters
         raise InvalidTask(
-            "adapters need peft, which is not installed",
-            remedy="Install it: pip install 'gossipfl[transformers]'.",
+            "the adapters fit no layer of the model",
+            expected=f"target_modules among {', '.join(_layers(body))}",
+            got=str(error).split(". ")[0][:200],
         ) from None
-    module: nn.Module = get_peft_model(model(), adapters)
     if averaging == "frozen_a":
         for name, parameter in module.named_parameters():
             if _LORA_A in name:
                 parameter.requires_grad = False
     return module
+
+
+def _layers(body: nn.Module) -> list[str]:
+    """Last parts of the names of what adapters may be for: modules that have a matrix."""
+    weights = ((name, getattr(module, "weight", None)) for name, module in body.named_modules())
+    matrices = (name for name, weight in weights if isinstance(weight, Tensor) and weight.dim() > 1)
+    return sorted({name.rpartition(".")[2] for name in matrices})
 
 
 def head_of(module: nn.Module) -> Head:
@@ -111,14 +123,19 @@ def compared(head: Head, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]
 
 
 def logits_metrics(head: Head) -> dict[str, Callable[[Any, Tensor], Tensor]]:
-    """Metrics of a head: accuracy, or R² and the mean absolute error."""
+    """Metrics of a head: accuracy, and perplexity of the next token; or R² and the mean absolute error."""
 
     def measured(metric: Callable[..., Tensor], outputs: Any, targets: Tensor) -> Tensor:  # noqa: ANN401
         return metric(*compared(head, outputs, targets))
 
     if head == "regression":
         return {"r2": partial(measured, r_squared), "mae": partial(measured, mean_absolute_error)}
-    return {"accuracy": partial(measured, partial(class_accuracy, ignore_index=-100))}
+    accuracy = partial(measured, partial(class_accuracy, ignore_index=-100))
+    return {"accuracy": accuracy, **({"perplexity": partial(measured, _perplexity)} if head == "next" else {})}
+
+
+def _perplexity(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, labels).exp()
 
 
 def averaged_products(rows: Tensor, weights: Tensor, layout: Layout) -> Tensor:

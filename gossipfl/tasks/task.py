@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,7 +20,7 @@ from gossipfl.layout import Layout, SharePolicy, layout_of
 from gossipfl.rows import to_row
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.evaluation import Evaluator
-from gossipfl.tasks.factory import constants_digest, made, require_common_start
+from gossipfl.tasks.factory import constants_digest, made, require_common_start, untrained_digest
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.fields import require_fields
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
@@ -27,6 +28,7 @@ from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.naming import name_of
 from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.pretrained import Pretrained, PretrainedHead
 from gossipfl.tasks.samples import Tree, placed
 
 __all__ = ["Task"]
@@ -119,10 +121,11 @@ class Task:
         cls,
         *,
         name: str,
-        model: Callable[[], nn.Module],
+        model: Callable[[], nn.Module] | str | Path,
         data: Callable[[], Dataset],
         adapters: Any = None,  # noqa: ANN401 - a peft.LoraConfig, where peft is installed
         averaging: AdapterAveraging = "frozen_a",
+        head: PretrainedHead | None = None,
         **options: Any,  # noqa: ANN401
     ) -> Task:
         """Make a task from a model of Hugging Face's transformers.
@@ -132,21 +135,25 @@ class Task:
         name, data
             As of any task; inputs are a dictionary of the model's arguments (``input_ids``, ``attention_mask``),
             targets the labels, −100 where there is none. Labels of language models are the tokens themselves.
-        model : callable
+        model : callable, or path of a folder
             ``model() -> PreTrainedModel``, built from a configuration, say with
-            ``AutoModelForSequenceClassification.from_config``.
+            ``AutoModelForSequenceClassification.from_config``. Or a folder that ``save_pretrained`` wrote, of which
+            ``config.json`` and safetensors are read (`gossipfl.tasks.pretrained.Pretrained`).
         adapters : peft.LoraConfig, optional
             Train and share low-rank adapters only; by default everything.
         averaging : {'frozen_a', 'factors'}
             How adapters ``B A`` are averaged: with A common and frozen, so that the average of B gives that of the
             products exactly, or A and B apart, which gives another product; docs/tasks.md has measurements.
+        head : {'next', 'classes', 'positions', 'masked', 'images'}, optional
+            What a body from a folder is followed by; by default what its configuration says.
         options
             Other fields of `Task`. By default loss and metrics follow from the model's head.
 
         Raises
         ------
         InvalidTask
-            If the model's head is not known, peft is missing, or A would be frozen at starts that differ.
+            If the model's head is not known, transformers or peft is missing, the adapters fit no layer, files of a
+            body cannot be read or do not fit, or A would be frozen at starts that differ.
         """
         if averaging not in ("frozen_a", "factors"):
             raise InvalidTask(
@@ -159,7 +166,8 @@ class Task:
                 got="start='independent'",
                 remedy="Use averaging='factors', or leave start.",
             )
-        made = model if adapters is None else functools.partial(adapted, model, adapters, averaging)
+        body = Pretrained(Path(model), head) if isinstance(model, str | Path) else model
+        made = body if adapters is None else functools.partial(adapted, body, adapters, averaging)
         task = cls(name=name, model=made, data=data, **{"loss": LogitsLoss("classes"), **options})
         if "loss" not in options:
             head = head_of(task.build_module())
@@ -234,9 +242,16 @@ class Task:
     def fingerprint(self) -> bytes:
         """Digest of what two peers must have in common to learn together: 32 bytes (SHA-256).
 
-        Covers name, shared layout, loss, metrics, the shared part of the first node's initial row, and what
-        modules hold beside their rows; no data.
+        Covers name, shared layout, loss, metrics, the shared part of the first node's initial row, frozen
+        parameters and buffers as they begin, and what modules hold beside their rows; no data.
         """
+        return self._digest(untrained_digest(self.build_module(), self.share))
+
+    def is_known_as(self, fingerprint: str) -> bool:
+        """Whether files name this task so, in hexadecimal: earlier versions left out what is not trained."""
+        return fingerprint in (self.fingerprint.hex(), self._digest(None).hex())
+
+    def _digest(self, untrained: bytes | None) -> bytes:
         shared = self.initial_row()[: self.layout.shared_size]
         agreed = {
             "name": self.name,
@@ -247,6 +262,7 @@ class Task:
             "start": [self.start, self.seed, hashlib.sha256(shared.numpy().data).hexdigest()],
             **({} if self.statistics is None else {"statistics": self.statistics}),
             "constants": constants_digest(self.build_module(), self.share).hex(),
+            **({} if untrained is None else {"untrained": untrained.hex()}),
         }
         return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()
 

@@ -164,11 +164,11 @@ class Learnings:
                 metrics=settings.metrics,
                 directory=life.settings.runtime.modules,
             )
-            for what, recorded, found in (
-                ("task", life.task, task.fingerprint.hex()),
-                ("layout", life.layout, task.layout.digest.hex()),
+            for what, recorded, found, is_same in (
+                ("task", life.task, task.fingerprint.hex(), task.is_known_as(life.task)),
+                ("layout", life.layout, task.layout.digest.hex(), life.layout == task.layout.digest.hex()),
             ):
-                if recorded != found:
+                if not is_same:
                     raise OtherTask(
                         f"the {what} of {settings.name!r} is not the one peer {life.peer} learned",
                         expected=recorded[:16],

@@ -33,6 +33,7 @@ class EvaluateSection(Section):
         "",
         description="which parameters fine_tune changes: a name, or a pattern such as head.*; all if empty",
     )
+    own: bool = Field(False, description="measure each node on its owner's test samples, not on everybody's")
     per_node: bool = Field(False, description="record the measurements of every node too")
     layers: bool = Field(False, description="record the consensus distance of every tensor of the model too")
     mean_model: bool = Field(

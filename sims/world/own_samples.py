@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 
 from gossipfl.tasks import Dataset, Task, find_task
-from gossipfl.tasks.samples import joined, signature
+from gossipfl.tasks.samples import Tree, joined, signature, take
 from gossipfl.training import NodeData
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 
-__all__ = ["own_samples", "side_by_side"]
+__all__ = ["own_samples", "side_by_side", "tests_of_owners"]
 
 
 def own_samples(scenario: Scenario) -> tuple[Task, list[Dataset]]:
@@ -66,3 +66,36 @@ def side_by_side(data: list[Dataset]) -> NodeData:
         joined([each.train_targets for each in data]),
         [np.arange(start, end) for start, end in pairwise(ends.tolist())],
     )
+
+
+def tests_of_owners(scenario: Scenario, seen: list[Dataset]) -> list[tuple[Tree, Tree]]:
+    """Test samples of every node, where each has what its owner has.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    seen : list of Dataset
+        The data that nodes see: one, of which the test samples have owners.
+
+    Raises
+    ------
+    InvalidScenario
+        If nodes are not owners, or one has no test samples.
+    """
+    nodes, owners = scenario.population.nodes, seen[0].test_owners
+    if scenario.task.partition != "natural" or owners is None or len(seen) > 1:
+        raise InvalidScenario(
+            "evaluate.own: it is not known whose each test sample is",
+            expected='partition = "natural", and a task whose Dataset has test_owners',
+            got=f"partition {scenario.task.partition!r}, {'no test_owners' if owners is None else 'test_owners'}",
+            remedy="With [[task.nodes]] every node is measured on its own samples as it is.",
+        )
+    counts = np.bincount(owners.numpy(), minlength=nodes)
+    if len(counts) > nodes or not counts.all():
+        raise InvalidScenario(
+            "evaluate.own: every owner needs test samples",
+            expected=f"owners 0 to {nodes - 1}, one a node",
+            got=f"{len(counts)} owners, {int((counts == 0).sum())} of them without any",
+        )
+    parts = np.split(np.argsort(owners.numpy(), kind="stable"), counts.cumsum()[:-1])
+    return [(take(seen[0].test_inputs, part), take(seen[0].test_targets, part)) for part in parts]

@@ -39,6 +39,7 @@ def held_out(dataset: Dataset, share: float, *, seed: int) -> tuple[Dataset, NDA
         test_inputs=take(dataset.train_inputs, measured),
         test_targets=take(dataset.train_targets, measured),
         owners=None if dataset.owners is None else dataset.owners[trained],
+        test_owners=None if dataset.owners is None else dataset.owners[measured],
     )
     return kept, trained.numpy()
 

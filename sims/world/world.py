@@ -26,7 +26,7 @@ from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.outgoing import outgoing_of_messages
 from sims.world.hostile import hostile_nodes, with_false_data
-from sims.world.own_samples import own_samples, side_by_side
+from sims.world.own_samples import own_samples, side_by_side, tests_of_owners
 from sims.world.planted import with_planted
 from sims.world.samples import divided, held_out, seen_by_clusters
 from sims.world.trace_cache import Traces
@@ -227,8 +227,11 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None, data: Datas
     samples = with_planted(samples, scenario)
     task, trainer = constants_apart(task, Trainer.of(task, samples, scenario.training, dtype=dtype))
     measured = slice(scenario.evaluate.samples)
-    own_tests = tuple((take(one.test_inputs, measured), take(one.test_targets, measured)) for one in seen)
-    test_inputs, test_targets = own_tests[0] if len(seen) == 1 else joined(own_tests)
+    tests = tests_of_owners(scenario, seen) if scenario.evaluate.own else [
+        (one.test_inputs, one.test_targets) for one in seen
+    ]
+    own_tests = tuple((take(inputs, measured), take(targets, measured)) for inputs, targets in tests)
+    test_inputs, test_targets = own_tests[0] if len(own_tests) == 1 else joined(own_tests)
     world = World(
         scenario=scenario,
         task=task,
@@ -288,5 +291,5 @@ def _doubled(dataset: Dataset) -> Dataset:
             return replace(leaf, then=double)
         return leaf.double() if leaf.is_floating_point() else leaf
 
-    samples = [field.name for field in fields(Dataset) if field.name != "owners"]
+    samples = [field.name for field in fields(Dataset) if "owners" not in field.name]
     return replace(dataset, **{name: map_leaves(double, getattr(dataset, name)) for name in samples})

@@ -248,6 +248,7 @@ def dataset_of(windows: Mapping[str, tuple[Windows, Windows]]) -> Dataset:
         test_inputs=test[0],
         test_targets=test[1],
         owners=train[1]["user"],
+        test_owners=test[1]["user"],
     )
 
 

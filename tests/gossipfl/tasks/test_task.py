@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -59,6 +60,43 @@ def test_fingerprints_change_with_everything_peers_must_agree_on() -> None:
         make(share=SharePolicy(local=("2.*",))),
     ]
     assert len({task.fingerprint for task in variants}) == len(variants)
+
+
+def on_a_body(value: float, *, frozen: bool = True, persistent: bool = True) -> nn.Module:
+    body = nn.Linear(16, 8)
+    nn.init.constant_(body.weight, value)
+    body.requires_grad_(not frozen)
+    module = nn.Sequential(body, nn.Linear(8, 3))
+    module.register_buffer("scale", torch.full((2,), value), persistent=persistent)
+    return module
+
+
+def test_fingerprints_change_with_what_is_never_trained() -> None:
+    """Peers whose frozen bodies differ would average parts of different models."""
+
+    def frozen(value: float, **changes: object) -> Task:
+        return make(model=functools.partial(on_a_body, value), **changes)
+
+    assert frozen(0.5).layout.digest == frozen(0.25).layout.digest
+    assert frozen(0.5).fingerprint == frozen(0.5).fingerprint != frozen(0.25).fingerprint
+    lean = dataclasses.replace(frozen(0.5), constant=frozenset({"0.weight", "scale"}))
+    assert lean.layout.size < frozen(0.5).layout.size
+    assert lean.fingerprint == frozen(0.5).fingerprint
+    at_home = SharePolicy(local=("0.*", "scale"))
+    with pytest.raises(InvalidTask, match="keeps 'scale' local"):
+        frozen(0.5, share=at_home).fingerprint
+    at_home = SharePolicy(local=("0.*",))
+    bodies = [make(model=lambda v=v: nn.Sequential(on_a_body(v)[0], nn.Linear(8, 3)), share=at_home) for v in (1, 2)]
+    assert bodies[0].fingerprint == bodies[1].fingerprint
+
+
+def test_files_of_earlier_versions_name_a_task_without_what_is_never_trained() -> None:
+    task = make(model=functools.partial(on_a_body, 0.5))
+    plain = make(model=functools.partial(on_a_body, 0.5, frozen=False, persistent=False))
+    [earlier] = {task._digest(None).hex()} - {task.fingerprint.hex()}
+    assert task.is_known_as(earlier) and task.is_known_as(task.fingerprint.hex())
+    assert not task.is_known_as(plain.fingerprint.hex())
+    assert plain._digest(None) == plain.fingerprint
 
 
 IN_ANOTHER_PROCESS = """

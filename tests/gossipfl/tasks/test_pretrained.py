@@ -1,0 +1,154 @@
+"""Bodies from folders: only configurations and safetensors are read, and what does not fit is named."""
+
+import json
+import shutil
+from unittest.mock import patch
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+transformers = pytest.importorskip("transformers")
+peft = pytest.importorskip("peft")
+
+from gossipfl.errors import InvalidTask
+from gossipfl.tasks import Dataset, Task
+from gossipfl.tasks.pretrained import Pretrained
+
+SIZES = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 30, "n_positions": 12}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A language model, and the folder that transformers wrote of it."""
+    folder = tmp_path_factory.mktemp("saved")
+    torch.manual_seed(0)
+    module = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(**SIZES, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
+    )
+    module.save_pretrained(folder)
+    return module, folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy of it to be spoilt."""
+    shutil.copytree(saved[1], tmp_path / "body")
+    return tmp_path / "body"
+
+
+def configure(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_body_is_what_was_saved_and_nothing_is_said(saved, capfd):
+    module, folder = saved
+    capfd.readouterr()
+    again = Pretrained(folder)()
+    assert type(again) is type(module)
+    for (name, here), there in zip(again.state_dict().items(), module.state_dict().values(), strict=True):
+        assert torch.equal(here, there), name
+    assert "".join(capfd.readouterr()) == ""
+    classifier = Pretrained(folder, "classes")()
+    assert torch.equal(classifier.transformer.wte.weight, module.transformer.wte.weight)
+
+
+def test_a_folder_makes_a_task_with_its_adapters(saved):
+    ids = torch.randint(0, 30, (8, 12), generator=torch.Generator().manual_seed(0))
+    data = Dataset(
+        train_inputs={"input_ids": ids}, train_targets=ids, test_inputs={"input_ids": ids}, test_targets=ids
+    )
+
+    def task(**lora):
+        lora = {"r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": True, **lora}
+        return Task.from_transformers(
+            name="x", model=str(saved[1]), data=lambda: data, adapters=peft.LoraConfig(**lora)
+        )
+
+    found = task().evaluate(task().initial_row()[None], {"input_ids": ids}, ids)
+    loss = saved[0].eval()(input_ids=ids, labels=ids).loss
+    assert found["loss"].item() == pytest.approx(loss.item(), rel=1e-5)
+    assert found["perplexity"].item() == pytest.approx(loss.exp().item(), rel=1e-5)
+    with pytest.raises(InvalidTask, match=r"fit no layer.*among c_attn, c_fc, c_proj, .*got.*'query'"):
+        task(target_modules=["query"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"auto_map": {"AutoModel": "evil.Model"}}, "asks for code or files.*'auto_map'"),
+        ({"sub": [{"quantization_config": {"a": 1}}]}, "asks for code or files.*'quantization_config'"),
+        ({"model_type": "evil"}, "transformers does not have.*'evil'"),
+        ({"model_type": ["gpt2"]}, "transformers does not have"),
+        ({"architectures": ["Evil"]}, "no such head.*next.*'Evil'"),
+        ({"n_layer": 10**12}, r"expected numbers up to 1048576; got n_layer = 1000000000000"),
+        ({"n_layer": 10**6}, "more than the weights beside it have.*about 28 tensors"),
+        ({"n_embd": 10**6}, "more than the weights beside it have"),
+        ({"num_labels": 10**6}, "expected numbers up to 65536"),
+        ({"n_layer": 3}, r"the file lacks 'transformer\.h\.2\.attn\.c_attn\.bias', and 11 more"),
+        ({"n_layer": 1}, r"the file has 'transformer\.h\.1\."),
+        ({"n_embd": 18}, r"is \(48,\) in the file, and \(54,\)"),
+        ({"activation_function": "evil"}, "do not fit its configuration.*'evil'"),
+        ({"dtype": "os.system"}, "do not fit its configuration"),
+    ],
+)
+def test_configurations_that_do_not_fit_or_ask_for_code_are_refused(folder, values, said):
+    configure(folder, **values)
+    with pytest.raises(InvalidTask, match=said):
+        Pretrained(folder)()
+
+
+def test_names_of_code_to_download_are_not_followed(folder):
+    configure(folder, _attn_implementation="evil/kernels", attn_implementation="evil/kernels")
+    assert Pretrained(folder)().config._attn_implementation == "sdpa"
+
+
+def test_pickles_are_not_opened(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with (
+        patch("torch.load", side_effect=AssertionError),
+        pytest.raises(InvalidTask, match=r"expected model\.safetensors; got .*pytorch_model\.bin.*never opened"),
+    ):
+        Pretrained(folder)()
+
+
+def test_weights_may_lie_in_several_files(saved, folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for number in range(2):
+        part = {name: weights[name] for name in sorted(weights)[number::2]}
+        save_file(part, folder / f"model-{number + 1:05}-of-00002.safetensors")
+    again = Pretrained(folder)()
+    assert torch.equal(again.transformer.wpe.weight, saved[0].transformer.wpe.weight)
+
+
+def test_files_that_cannot_be_read_are_named(folder, tmp_path):
+    with pytest.raises(InvalidTask, match=r"nowhere, cannot be read.*FileNotFoundError"):
+        Pretrained(tmp_path / "nowhere")()
+    for text in ("{", "[1]", " " * (1 << 20 | 1), "[" * 100_000):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(InvalidTask, match=r"config\.json is no configuration"):
+            Pretrained(folder)()
+    (folder / "config.json").unlink()
+    with pytest.raises(InvalidTask, match=r"config\.json cannot be read"):
+        Pretrained(folder)()
+    (folder / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(InvalidTask, match="damaged, or no safetensors"):
+        Pretrained(folder)()
+
+
+@pytest.mark.parametrize("library", ["transformers", "peft"])
+def test_missing_libraries_are_named(saved, library):
+    with (
+        patch("gossipfl.tasks.pretrained.is_installed", lambda name: name != library),
+        pytest.raises(InvalidTask, match=rf"need.* {library}, which is not installed.*gossipfl\[transformers\]"),
+    ):
+        Task.from_transformers(
+            name="x",
+            model=saved[1],
+            data=lambda: None,
+            adapters=peft.LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True),
+        )
