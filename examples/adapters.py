@@ -1,7 +1,7 @@
 """A frozen language model that authors fine-tune together, one author a peer: only low-rank adapters travel.
 
-The body is a GPT-2 of transformers over characters. Train one on what other authors wrote (or give ``body`` a folder
-of your own, with ``config.json`` and ``model.safetensors``), from the directory of this file::
+The body is a GPT-2 of transformers over characters. Train one on what other authors wrote (or give ``body`` a
+folder of your own, with ``config.json`` and ``model.safetensors``), from the directory of this file::
 
     python adapters.py body --text shakespeare --steps 2000
     gossipfl sim run adapters.toml
@@ -53,7 +53,7 @@ def untrained(size: str, length: int) -> nn.Module:
 
 @cache
 def texts_of(text: str) -> list[str]:
-    """What each author wrote, the most productive first; each counts in steps of its own where there is no text."""
+    """What each author wrote, the most productive first; without a text each counts in steps of its own."""
     if not text:
         counts = [[32 + (place * (1 + author % 7)) % 90 for place in range(4000)] for author in range(40)]
         return ["".join(map(chr, count)) for count in counts]
@@ -83,8 +83,8 @@ def task(
 ) -> Task:
     """Make the task: of one author, in a peer; else of the ``authors`` who wrote most, owners of their samples.
 
-    Each has at most ``each`` windows of ``length`` characters to train on, and the ``kept`` before them for testing.
-    Without a ``body`` its weights are drawn at random, and it is of a ``size``; ``full`` trains and sends all of it.
+    Each has at most ``each`` windows of ``length`` characters to train on, and ``kept`` before them for testing.
+    Without a ``body`` it is drawn at random, of a ``size``; ``full`` trains and sends all of it.
     """
 
     def data() -> Dataset:
@@ -144,7 +144,9 @@ if __name__ == "__main__":
     parser.add_argument("--text", default="shakespeare", choices=["", *CORPORA])
     parser.add_argument("--size", default="0.8M", choices=SIZES)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--besides", type=int, default=16, help="authors who are left out: those who fine-tune")
+    parser.add_argument(
+        "--besides", type=int, default=16, help="authors who are left out: those who fine-tune"
+    )
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)

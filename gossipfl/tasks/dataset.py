@@ -33,8 +33,8 @@ class Dataset:
         Whose each training sample is, shape ``[n]``, int64, numbered from 0, where the data say so: by these a
         simulation divides them, with ``partition = "natural"``.
     test_owners : Tensor, optional
-        Whose each test sample is, shape ``[m]``, likewise: a simulation with ``evaluate.own`` measures each node on
-        its own.
+        Whose each test sample is, shape ``[m]``, likewise: a simulation with ``evaluate.own`` measures each node
+        on its own.
 
     Raises
     ------

@@ -113,7 +113,7 @@ def constants_digest(module: nn.Module, share: SharePolicy) -> bytes:
 
 
 def untrained_digest(module: nn.Module, share: SharePolicy) -> bytes | None:
-    """SHA-256 of a module's frozen parameters and buffers, without those of local parts; None if there are none."""
+    """SHA-256 of a module's frozen parameters and buffers but those of local parts; None if there are none."""
     tensors = _tensors(module)
     untrained = {
         entry.name: tensors[entry.name].detach()

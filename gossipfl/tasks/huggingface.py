@@ -131,7 +131,10 @@ def logits_metrics(head: Head) -> dict[str, Callable[[Any, Tensor], Tensor]]:
     if head == "regression":
         return {"r2": partial(measured, r_squared), "mae": partial(measured, mean_absolute_error)}
     accuracy = partial(measured, partial(class_accuracy, ignore_index=-100))
-    return {"accuracy": accuracy, **({"perplexity": partial(measured, _perplexity)} if head == "next" else {})}
+    return {
+        "accuracy": accuracy,
+        **({"perplexity": partial(measured, _perplexity)} if head == "next" else {}),
+    }
 
 
 def _perplexity(logits: Tensor, labels: Tensor) -> Tensor:

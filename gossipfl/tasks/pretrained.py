@@ -22,8 +22,8 @@ from gossipfl.tasks.failures import failures_named
 
 __all__ = ["Pretrained", "PretrainedHead", "require_transformers"]
 
-#: What a body is followed by: scores of the next token, of classes, of a class for each token, of hidden tokens, of
-#: an image's classes.
+#: What a body is followed by: scores of the next token, of classes, of a class for each token, of hidden tokens,
+#: of an image's classes.
 PretrainedHead = Literal["next", "classes", "positions", "masked", "images"]
 
 _MAPPINGS: Final = {
@@ -63,9 +63,9 @@ def require_transformers(*, what: str, library: str = "transformers") -> None:
 class Pretrained:
     """A model of transformers from a folder that ``save_pretrained`` wrote, in float32; a factory of modules.
 
-    Reads ``config.json`` and ``model*.safetensors`` and nothing else: no pickle, no code beside the weights, nothing
-    from a network. A configuration that would need more memory than the weights beside it is refused before any is
-    allocated.
+    Reads ``config.json`` and ``model*.safetensors`` and nothing else: no pickle, no code beside the weights,
+    nothing from a network. A configuration that would need more memory than the weights beside it is refused
+    before any is allocated.
 
     Parameters
     ----------
@@ -104,7 +104,9 @@ class Pretrained:
                 output_loading_info=True,
             )
         for name, there, wanted in sorted(found["mismatched_keys"]):
-            raise self._unfit(f"{name!r} is {tuple(there)} in the file, and {tuple(wanted)} by the configuration")
+            raise self._unfit(
+                f"{name!r} is {tuple(there)} in the file, and {tuple(wanted)} by the configuration"
+            )
         base = f"{module.base_model_prefix}."
         for what, names in (("lacks", found["missing_keys"]), ("has", found["unexpected_keys"])):
             of_body = sorted(name for name in names if name.startswith(base))

@@ -137,7 +137,7 @@ class Task:
             targets the labels, −100 where there is none. Labels of language models are the tokens themselves.
         model : callable, or path of a folder
             ``model() -> PreTrainedModel``, built from a configuration, say with
-            ``AutoModelForSequenceClassification.from_config``. Or a folder that ``save_pretrained`` wrote, of which
+            ``AutoModelForSequenceClassification.from_config``. Or a folder that ``save_pretrained`` wrote: its
             ``config.json`` and safetensors are read (`gossipfl.tasks.pretrained.Pretrained`).
         adapters : peft.LoraConfig, optional
             Train and share low-rank adapters only; by default everything.
@@ -152,8 +152,8 @@ class Task:
         Raises
         ------
         InvalidTask
-            If the model's head is not known, transformers or peft is missing, the adapters fit no layer, files of a
-            body cannot be read or do not fit, or A would be frozen at starts that differ.
+            If the model's head is not known, transformers or peft is missing, the adapters fit no layer, files of
+            a body cannot be read or do not fit, or A would be frozen at starts that differ.
         """
         if averaging not in ("frozen_a", "factors"):
             raise InvalidTask(
@@ -170,9 +170,9 @@ class Task:
         made = body if adapters is None else functools.partial(adapted, body, adapters, averaging)
         task = cls(name=name, model=made, data=data, **{"loss": LogitsLoss("classes"), **options})
         if "loss" not in options:
-            head = head_of(task.build_module())
-            metrics = options.get("metrics") or logits_metrics(head)
-            task = dataclasses.replace(task, loss=LogitsLoss(head), metrics=metrics)
+            found = head_of(task.build_module())
+            metrics = options.get("metrics") or logits_metrics(found)
+            task = dataclasses.replace(task, loss=LogitsLoss(found), metrics=metrics)
         return task
 
     def build_module(self) -> nn.Module:

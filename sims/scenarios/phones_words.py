@@ -86,6 +86,7 @@ def _dataset(authors: list[tuple[Windows, Windows]], *, phones: int, each: int, 
         **_named("train", past, chosen),
         **_named("test", later, order),
         owners=torch.from_numpy(owners),
+        test_owners=None,
     )
 
 

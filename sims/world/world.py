@@ -227,9 +227,11 @@ def build_world(scenario: Scenario, *, traces: Traces | None = None, data: Datas
     samples = with_planted(samples, scenario)
     task, trainer = constants_apart(task, Trainer.of(task, samples, scenario.training, dtype=dtype))
     measured = slice(scenario.evaluate.samples)
-    tests = tests_of_owners(scenario, seen) if scenario.evaluate.own else [
-        (one.test_inputs, one.test_targets) for one in seen
-    ]
+    tests = (
+        tests_of_owners(scenario, seen)
+        if scenario.evaluate.own
+        else [(one.test_inputs, one.test_targets) for one in seen]
+    )
     own_tests = tuple((take(inputs, measured), take(targets, measured)) for inputs, targets in tests)
     test_inputs, test_targets = own_tests[0] if len(own_tests) == 1 else joined(own_tests)
     world = World(

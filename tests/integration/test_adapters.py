@@ -5,10 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("transformers")
-pytest.importorskip("peft")
-
-from examples import adapters
 from gossipfl.peer import Peer
 from gossipfl.peer.rounds import framing
 from gossipfl.tasks import Task
@@ -18,6 +14,8 @@ from tests.gossipfl.network.helpers import in_trio, until
 from tests.gossipfl.peer.rounds.networks_of_rounds import members, peers_in_rounds, settings_of
 from tests.integration.peers import running
 from tests.integration.test_rounds import assert_replayed, run_all
+
+adapters = pytest.importorskip("examples.adapters")  # which needs transformers and peft
 
 TASK = "tests.integration.test_adapters:of_author"
 SMALL = {"text": "", "length": 16, "each": 12, "kept": 4, "rank": 2}

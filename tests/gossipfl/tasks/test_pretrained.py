@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-transformers = pytest.importorskip("transformers")
-peft = pytest.importorskip("peft")
-
 from gossipfl.errors import InvalidTask
 from gossipfl.tasks import Dataset, Task
 from gossipfl.tasks.pretrained import Pretrained
+
+transformers = pytest.importorskip("transformers")
+peft = pytest.importorskip("peft")
 
 SIZES = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 30, "n_positions": 12}
 
@@ -110,7 +110,9 @@ def test_pickles_are_not_opened(folder):
     torch.save(weights, folder / "pytorch_model.bin")
     with (
         patch("torch.load", side_effect=AssertionError),
-        pytest.raises(InvalidTask, match=r"expected model\.safetensors; got .*pytorch_model\.bin.*never opened"),
+        pytest.raises(
+            InvalidTask, match=r"expected model\.safetensors; got .*pytorch_model\.bin.*never opened"
+        ),
     ):
         Pretrained(folder)()
 
@@ -144,7 +146,9 @@ def test_files_that_cannot_be_read_are_named(folder, tmp_path):
 def test_missing_libraries_are_named(saved, library):
     with (
         patch("gossipfl.tasks.pretrained.is_installed", lambda name: name != library),
-        pytest.raises(InvalidTask, match=rf"need.* {library}, which is not installed.*gossipfl\[transformers\]"),
+        pytest.raises(
+            InvalidTask, match=rf"need.* {library}, which is not installed.*gossipfl\[transformers\]"
+        ),
     ):
         Task.from_transformers(
             name="x",

@@ -84,9 +84,11 @@ def test_fingerprints_change_with_what_is_never_trained() -> None:
     assert lean.fingerprint == frozen(0.5).fingerprint
     at_home = SharePolicy(local=("0.*", "scale"))
     with pytest.raises(InvalidTask, match="keeps 'scale' local"):
-        frozen(0.5, share=at_home).fingerprint
+        assert frozen(0.5, share=at_home)
     at_home = SharePolicy(local=("0.*",))
-    bodies = [make(model=lambda v=v: nn.Sequential(on_a_body(v)[0], nn.Linear(8, 3)), share=at_home) for v in (1, 2)]
+    bodies = [
+        make(model=lambda v=v: nn.Sequential(on_a_body(v)[0], nn.Linear(8, 3)), share=at_home) for v in (1, 2)
+    ]
     assert bodies[0].fingerprint == bodies[1].fingerprint
 
 

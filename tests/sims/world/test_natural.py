@@ -74,9 +74,9 @@ def test_test_samples_without_owners_are_named():
         text = scenario(more="[evaluate]\nown = true\n", **{k: v for k, v in changes.items() if k == "tests"})
         if "more" in changes:
             text = text.model_copy(update={"task": text.task.model_copy(update={"partition": "iid"})})
-        with pytest.raises(InvalidScenario, match="it is not known whose each test sample is.*natural"):
+        with pytest.raises(InvalidScenario, match=r"it is not known whose each test sample is.*natural"):
             build_world(text)
-    with pytest.raises(InvalidScenario, match="every owner needs test samples.*1 of them without any"):
+    with pytest.raises(InvalidScenario, match=r"every owner needs test samples.*1 of them without any"):
         build_world(scenario(tests="[0, 0, 2]", more="[evaluate]\nown = true\n"))
     with pytest.raises(InvalidTask, match="owners of the test samples cannot be used"):
         build_world(scenario(tests="[0, 1]", more="[evaluate]\nown = true\n"))
