@@ -31,9 +31,9 @@ class SAPS(RoundAlgorithm):
     distance to q + pρ² of itself in expectation, with q = 1 − p and ρ² the second eigenvalue of E[WᵀW]. With
     p = 1 it is D-PSGD (combine-then-adapt).
 
-    The mask has exactly ⌊pP⌉ coordinates, each as likely as any other, where the paper draws each with probability
-    p: the expectation is the same, and messages have one length, which peers can bound. A partner that does not
-    answer leaves a node with its own model, and a step. Where n is odd, one node rests.
+    In the mask each coordinate is with probability p, as in the paper, but not independently: messages have one
+    length, which peers can bound (`mixed_share`). A partner that does not answer leaves a node with its own model,
+    and a step. Where n is odd, one node rests.
     """
 
     name = "saps"

@@ -28,6 +28,7 @@ from gossipfl.algorithms.rounds.diloco import VELOCITY
 from gossipfl.algorithms.rounds.server import of_one_model
 from gossipfl.algorithms.rounds.shared_share import mixed_share
 from gossipfl.codecs import FLOAT32, Compressor
+from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
 
 __all__ = ["SLOW", "Streaming"]
@@ -49,11 +50,12 @@ class Streaming(RoundAlgorithm):
     * ``m_i ← β m_i + g_i``, then ``φ_i ← φ_i − η (g_i + β m_i)``, or without ``nesterov`` ``φ_i ← φ_i − η m_i``;
     * on the fragment ``θ_i ← α θ_i + (1 − α) φ_i``, then H − τ more steps.
 
-    So a fragment has its turn every F H steps, a message has P/F numbers, and has τ steps of time. Where all begin
-    alike and W = J, as with ``average = "all-reduce"``, it is Streaming DiLoCo; α is 0.5 there, 0 without overlap.
-    Where slow weights differ they must be mixed as well: over pairs, with ``pull = 1``, without ``nesterov`` and
-    with β = 0.5, it is NoLoCo in the same manner. Without a codec and with ``pull = 1`` only θ is sent, since then
-    g_i = φ_i − Σ_j w_ij θ_j. The codec of four bits is ``fp4``; what is pulled is always in float32.
+    So a fragment has its turn every F H steps, a message has ⌈P/F⌉ numbers, and has τ steps of time. Where all
+    begin alike and W = J, as with ``average = "all-reduce"``, it is Streaming DiLoCo; α is 0.5 there, 0 without
+    overlap. Where slow weights differ they must be mixed as well: over pairs, with ``pull = 1``, without
+    ``nesterov`` and with β = 0.5, it is NoLoCo in the same manner. Without a codec and with ``pull = 1`` only θ is
+    sent, since then g_i = φ_i − Σ_j w_ij θ_j. The codec of four bits is ``fp4``; what is pulled is always in
+    float32.
 
     With F = 1, τ = α = 0 and equal starts, φ after a round is that of DiLoCo after the round before.
     """
@@ -87,6 +89,12 @@ class Streaming(RoundAlgorithm):
 
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Begin with φ = θ and m = 0; everyone has the first node's model where all average."""
+        if self.fragments > shared_size:
+            raise SettingError(
+                "streaming: a model has not so many fragments",
+                expected=f"at most {shared_size}, its shared numbers",
+                got=self.fragments,
+            )
         if self.average == "all-reduce":
             nodes = of_one_model(nodes, shared_size=shared_size)
         slow = nodes.rows[:, :shared_size].clone()
@@ -95,12 +103,14 @@ class Streaming(RoundAlgorithm):
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
         shared, local = context.shared_size, context.local
-        part, slow, velocity = self._part(context), nodes.auxiliary[SLOW], nodes.auxiliary[VELOCITY]
-        began = nodes.rows[:, part]
+        sent, own = self._fragment(context)
+        slow, velocity, began = nodes.auxiliary[SLOW], nodes.auxiliary[VELOCITY], nodes.rows[:, sent]
         steps = torch.full_like(nodes.steps, min(self.overlap, local.settings.local_steps))
         if self.overlap:
             nodes = local.update(nodes, steps)
-        gradient = yield from self._mixed(slow[:, part], began, context)
+        gradient = yield from self._mixed(slow[:, sent], began, context)
+        part = slice(sent.start + own.start, sent.start + own.stop)
+        gradient = gradient[:, own]
         moved = self.momentum * velocity[:, part] + gradient
         stepped = gradient + self.momentum * moved if self.nesterov else moved
         after = slow[:, part] - self.outer_rate * stepped
@@ -112,11 +122,13 @@ class Streaming(RoundAlgorithm):
         left = local.settings.local_steps - steps
         return local.update(nodes, left) if int(left.max()) else nodes
 
-    def _part(self, context: RoundContext) -> slice:
-        """The numbers of the round's fragment; as many in each, so that messages have one form."""
-        size = -(-context.shared_size // self.fragments)
-        first = min(context.round % self.fragments * size, context.shared_size - size)
-        return slice(first, first + size)
+    def _fragment(self, context: RoundContext) -> tuple[slice, slice]:
+        """The numbers that are sent, as many in each round, and which of them are the round's fragment."""
+        size, place = context.shared_size, context.round % self.fragments
+        least, longer = divmod(size, self.fragments)
+        start, width = place * least + min(place, longer), -(-size // self.fragments)
+        first = min(start, size - width)
+        return slice(first, first + width), slice(start - first, start - first + least + (place < longer))
 
     def _mixed(
         self, slow: Tensor, fast: Tensor, context: RoundContext

@@ -27,11 +27,11 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def uniform_matchings(nodes, match=matching_by_proposals):
+def uniform_matchings(nodes, first=0, match=matching_by_proposals):
     """A fresh perfect matching of all nodes each round, all equally likely."""
 
     def matrix(t):
-        partners = torch.from_numpy(match(np.ones((nodes, nodes), dtype=bool), 1000 + t))
+        partners = torch.from_numpy(match(np.ones((nodes, nodes), dtype=bool), 1000 + first + t))
         return (torch.eye(nodes, dtype=torch.float64) + torch.eye(nodes, dtype=torch.float64)[partners]) / 2
 
     return Network(matrix)
@@ -45,13 +45,19 @@ def test_masked_numbers_are_mixed_and_then_everyone_steps(nodes, share, rate, se
     X = normal(nodes, size, seed=seed)
     targets = torch.cat(list(local.samples_of))
     for now, (sent,) in rounds(SAPS(share=share), start_at(X), Network.of(W), local, count=5, seed=seed):
-        assert sent.rows.shape == (nodes, max(1, round(share * size)))
+        assert abs(sent.rows.shape[1] - share * size) < 1
         places = [int((X[0] == value).nonzero()[0]) for value in sent.rows[0]]  # all numbers differ
         assert torch.equal(sent.rows, X[:, places])
         mixed = X.clone()
         mixed[:, places] = W @ X[:, places]
-        stepped = mixed - rate * local.curvatures * (mixed - targets)
-        assert torch.allclose(now.rows, stepped, rtol=1e-12, atol=1e-12)
+        stepped, alone = (each - rate * local.curvatures * (each - targets) for each in (mixed, X))
+        wrong = [
+            k
+            for k in range(size)
+            if not torch.allclose(now.rows[:, k], stepped[:, k], rtol=1e-12, atol=1e-12)
+        ]
+        assert len(wrong) <= (share * size % 1 > 0)  # one is left out where that is no whole number
+        assert torch.allclose(now.rows[:, wrong], alone[:, wrong], rtol=1e-12, atol=1e-12)
         X = now.rows
 
 
@@ -64,27 +70,52 @@ def test_with_all_numbers_it_is_d_psgd(nodes, seed):
     assert torch.equal(one.rows, after(DPSGD(order="combine-then-adapt"), *arguments, count=5).rows)
 
 
-@pytest.mark.parametrize(("nodes", "share", "contraction"), [(16, 0.1, 0.946667), (32, 0.01, 0.994839)])
-def test_a_round_contracts_as_published(nodes, share, contraction):
+@pytest.mark.parametrize(
+    ("nodes", "share", "contraction", "size"),
+    [
+        (16, 0.1, 0.946667, 400),
+        (32, 0.01, 0.994839, 400),
+        (2, 0.25, 0.75, 400),
+        (7, 0.3, 0.85, 400),  # one rests: ρ² = 1/2 for every odd n
+        (10, 0.05, 1 - 0.05 * 5 / 9, 30),  # a mask of one number and a half
+        (6, 0.01, 1 - 0.01 * 3 / 5, 20),  # of a fifth of one
+    ],
+)
+def test_a_round_contracts_as_published(nodes, share, contraction, size):
     """q + pρ² with ρ² = (n − 2)/(2(n − 1)) for uniform perfect matchings (Tang et al. 2023)."""
-    assert 1 - share + share * (nodes - 2) / (2 * (nodes - 1)) == pytest.approx(contraction, abs=5e-7)
-    rows = normal(nodes, 400)
-    rows -= rows.mean(0)
-    ratios = []
-    network, local = uniform_matchings(nodes), quadratics(nodes, size=400, kind=Still)
-    for now, _ in rounds(SAPS(share=share), start_at(rows), network, local, count=300, seed=3):
-        assert torch.allclose(now.rows.mean(0), torch.zeros(400, dtype=torch.float64), atol=1e-12)
+    squared = (nodes - 2) / (2 * (nodes - 1)) if nodes % 2 == 0 else 0.5
+    assert 1 - share + share * squared == pytest.approx(contraction, abs=5e-7)
+    ratios, local = [], quadratics(nodes, size=size, kind=Still)
+    for seed in range(300):
+        rows = normal(nodes, size, seed=seed)
+        rows -= rows.mean(0)
+        now = after(
+            SAPS(share=share), start_at(rows), uniform_matchings(nodes, seed), local, seed=seed, count=1
+        )
+        assert torch.allclose(now.rows.mean(0), torch.zeros(size, dtype=torch.float64), atol=1e-12)
         ratios.append(float(now.rows.square().sum() / rows.square().sum()))
-        rows = now.rows
     assert np.mean(ratios) == pytest.approx(contraction, abs=4 * np.std(ratios) / 300**0.5)
 
 
 @pytest.mark.parametrize("match", [maximum_matching, matching_by_proposals])
 def test_the_second_eigenvalue_of_expected_squares_is_that_of_uniform_matchings(match):
-    nodes, network = 8, uniform_matchings(8, match)
+    nodes, network = 8, uniform_matchings(8, match=match)
     mean = torch.stack([network.matrix(t).T @ network.matrix(t) for t in range(400)]).mean(0)
     second = torch.linalg.eigvalsh(mean)[-2]
     assert float(second) == pytest.approx((nodes - 2) / (2 * (nodes - 1)), abs=0.06)
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.05, 30), (1e-3, 7), (0.99, 10), (0.5, 1), (0.3, 11)])
+def test_every_number_is_mixed_with_the_probability_that_is_asked_for(share, size, seed=7):
+    """Whatever share · P rounds to."""
+    local, mixed, count = quadratics(2, size=size, kind=Still), 0, 200
+    network = Network.of(1 - torch.eye(2, dtype=torch.float64))
+    before = normal(2, size, seed=seed)
+    for now, (sent,) in rounds(SAPS(share=share), start_at(before), network, local, count=count, seed=seed):
+        assert abs(sent.rows.shape[1] - share * size) < 1
+        mixed, before = mixed + int((now.rows != before)[0].sum()), now.rows
+    rest = share * size % 1
+    assert mixed / count == pytest.approx(share * size, abs=4 * (rest * (1 - rest) / count) ** 0.5)
 
 
 def test_every_coordinate_is_as_likely_as_any_other():

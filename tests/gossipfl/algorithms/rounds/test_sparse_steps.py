@@ -149,7 +149,7 @@ def test_sparta_steps_and_then_mixes_a_share(W, share, seed):
     targets = torch.cat(list(local.samples_of))
     for now, (sent,) in rounds(SPARTA(share=share), start_at(X), Network.of(W), local, count=4, seed=seed):
         stepped = X - 0.1 * local.curvatures * (X - targets)
-        assert sent.rows.shape == (n, max(1, round(share * size)))
+        assert abs(sent.rows.shape[1] - share * size) < 1
         mixed = (now.rows - stepped).abs().sum(0) > 1e-12
         assert int(mixed.sum()) <= sent.rows.shape[1]
         same(now.rows[:, mixed], (W @ stepped)[:, mixed])

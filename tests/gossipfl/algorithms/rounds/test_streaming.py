@@ -12,8 +12,10 @@ from gossipfl.algorithms.rounds.diloco import DiLoCo
 from gossipfl.algorithms.rounds.noloco import NoLoCo
 from gossipfl.algorithms.rounds.streaming import SLOW, Streaming
 from gossipfl.codecs import codec
+from gossipfl.errors import SettingError
 from tests.gossipfl.algorithms.rounds_by_hand import (
     Network,
+    Still,
     after,
     few,
     mean_matrix,
@@ -46,7 +48,8 @@ def same(now, expected):
 
 @few
 @given(
-    st.integers(2, 5),
+    st.integers(5, 12),
+    st.integers(1, 5),
     st.integers(0, 3),
     st.floats(0, 0.9),
     momenta,
@@ -55,9 +58,9 @@ def same(now, expected):
     seeds,
     st.booleans(),
 )
-def test_streaming_follows_the_paper(fragments, overlap, alpha, beta, eta, nesterov, seed, everybody):
-    """Fragment by fragment, with the steps between written out."""
-    n, size = 4, 10
+def test_streaming_follows_the_paper(size, fragments, overlap, alpha, beta, eta, nesterov, seed, everybody):
+    """Fragment by fragment, with the steps between written out; no number belongs to two fragments."""
+    n = 4
     local, theta = training(n, seed, size), normal(1, size, seed=seed).expand(n, -1)
     algorithm = Streaming(
         fragments=fragments,
@@ -73,8 +76,8 @@ def test_streaming_follows_the_paper(fragments, overlap, alpha, beta, eta, neste
     state = start_at(theta)
     steps = torch.full((n,), overlap)
     for t, (now, (sent,)) in enumerate(rounds(algorithm, state, Network.of(mean_matrix(n)), local, count=6)):
-        first = min(t % fragments * each, size - each)
-        part = slice(first, first + each)
+        places = np.array_split(np.arange(size), fragments)[t % fragments]
+        part = slice(int(places[0]), int(places[-1]) + 1)
         delta = (phi[part] - state.rows[:, part]).mean(0)
         assert sent.rows.shape == (n, each)
         moving = local.update(state, steps)
@@ -119,6 +122,24 @@ def test_slow_weights_that_differ_come_together_in_fragments():
     algorithm = Streaming(fragments=3, overlap=2, momentum=0.5, nesterov=False, pull=1.0)
     now = after(algorithm, start_at(normal(n, 7)), Network.of(mean_matrix(n)), local, count=200)
     assert float((now.auxiliary[SLOW] - now.auxiliary[SLOW].mean(0)).norm()) < 1e-6
+
+
+@pytest.mark.parametrize("fragments", [1, 3, 7])
+def test_every_number_has_one_turn_in_as_many_rounds_as_there_are_fragments(fragments):
+    local = quadratics(2, size=7, kind=Still)
+    algorithm = Streaming(fragments=fragments, overlap=0, mixing=0.0, momentum=0.0, outer_rate=1.0, pull=1.0)
+    start = start_at(normal(2, 7))
+    turns = torch.zeros(7)
+    before = start.auxiliary.get(SLOW, start.rows)
+    for now, _ in rounds(algorithm, start, Network.of(1 - torch.eye(2).double()), local, count=fragments):
+        turns += (now.auxiliary[SLOW] != before)[0]
+        before = now.auxiliary[SLOW]
+    assert turns.tolist() == [1.0] * 7
+
+
+def test_more_fragments_than_numbers_are_refused():
+    with pytest.raises(SettingError, match=r"so many fragments.*at most 3.*got 4"):
+        Streaming(fragments=4).start(start_at(normal(2, 3)), shared_size=3)
 
 
 def test_a_fragment_in_four_bits_is_a_thirtieth_of_a_model():
