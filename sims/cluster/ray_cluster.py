@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import ModuleType
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -23,6 +23,7 @@ _DIAL_SECONDS = 10.0
 _PROBE_SECONDS = 120.0
 _START = "Start one with `ray start --head`, or leave the address out to start one here."
 _WITH_TOKEN = "If the cluster wants a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as it is there."  # noqa: S105 - says what to set
+_ALL_ADDRESSES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # on Linux, too
 _FORKS = (
     "Start its head with GRPC_ENABLE_FORK_SUPPORT=0 in the environment: what it forks for a client can hang."
 )
@@ -57,8 +58,8 @@ def connected(on: str, *, cpus: int | None = None) -> Iterator[ModuleType]:
 
     Notes
     -----
-    Usage statistics of Ray are turned off. Its signal handlers are undone, so that Ctrl-C and SIGTERM do what they
-    did before.
+    A cluster that is started listens at 127.0.0.1 alone. Usage statistics of Ray are turned off. Its signal
+    handlers are undone, so that Ctrl-C and SIGTERM do what they did before.
     """
     if not is_ray(on):
         raise SettingError("no Ray cluster is named", expected="ray, or ray://host:port", got=on)
@@ -141,10 +142,12 @@ def _answer(ray: ModuleType, reference: object, machine: str) -> dict[str, str]:
 
 def _initialise(ray: ModuleType, address: str, cpus: int | None) -> None:
     settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
+    here = address == "local"
+    if here:
         settings |= {"include_dashboard": False, "num_cpus": cpus}
     try:
-        ray.init(**settings)
+        with _for_this_machine_alone() if here else nullcontext():
+            ray.init(**settings)
     except ImportError as error:
         raise SettingError(
             "a Ray cluster elsewhere needs Ray's client", got=error, remedy="pip install 'gossipfl[ray]'"
@@ -166,6 +169,31 @@ def _initialise(ray: ModuleType, address: str, cpus: int | None) -> None:
             got=_last_line(error),
             remedy=_WITH_TOKEN,
         ) from error
+    except Exception as error:
+        if type(error) is not Exception:  # Ray says so that a node did not start in time
+            raise
+        raise ClusterUnreachable(
+            f"no Ray cluster was started ({address})",
+            got=_last_line(error),
+            remedy="Try again when the machine is less busy.",
+        ) from error
+
+
+@contextmanager
+def _for_this_machine_alone() -> Iterator[None]:
+    """Let what Ray starts listen at 127.0.0.1: its way on macOS and Windows, and on Linux if it is told so."""
+    if os.environ.get(_ALL_ADDRESSES):  # as somebody wants it who may want others to join
+        yield
+        return
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_ALL_ADDRESSES], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(_ALL_ADDRESSES)
 
 
 def _require_listener(address: str) -> None:

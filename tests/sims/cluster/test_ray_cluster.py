@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +63,76 @@ def test_a_connection_that_is_there_is_not_ended_by_another(monkeypatch):
         with refused, connected(address):
             pass
     assert ended == []
+
+
+@pytest.fixture
+def unstarted(monkeypatch):
+    """Ray as if nothing of it had been started here; what ``ray.init`` is to do."""
+    import ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name, does in {"is_initialized": lambda: False, "shutdown": lambda: None}.items():
+        monkeypatch.setattr(ray, name, does)
+    return lambda does: monkeypatch.setattr(ray, "init", does)
+
+
+@pytest.mark.parametrize(("given", "address"), [(None, "127.0.0.1"), ("1", "10.0.0.7")])
+def test_a_cluster_of_this_machine_is_told_to_listen_there_alone(unstarted, monkeypatch, given, address):
+    from ray._private import services
+
+    found = []
+    monkeypatch.setattr("ray._private.worker._global_node", None)
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", lambda _: "10.0.0.7")
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
+    if given:  # by somebody who wants other machines to join
+        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", given)
+    before = dict(os.environ)
+    unstarted(lambda **_: found.append(services.get_node_ip_address()))
+    monkeypatch.setattr("sims.cluster.ray_cluster.require_same_software", lambda _: None)
+    with connected("ray"):
+        pass
+    assert found == [address]
+    assert services.get_node_ip_address() == "10.0.0.7"
+    assert os.environ.items() <= before.items() | {("RAY_USAGE_STATS_ENABLED", "0")}
+
+
+def test_a_cluster_that_does_not_start_in_time_is_named(unstarted):
+    def late(**_):
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
+
+    unstarted(late)
+    with (
+        pytest.raises(
+            ClusterUnreachable, match=r"no Ray cluster was started \(local\); got The current node timed"
+        ),
+        connected("ray"),
+    ):
+        pass
+
+
+LISTENING = """
+import psutil, ray
+from sims.cluster.ray_cluster import connected
+with connected("ray", cpus=1):
+    mine = psutil.Process()
+    for process in [mine, *mine.children(recursive=True)]:
+        for each in process.net_connections("inet"):
+            if each.status == psutil.CONN_LISTEN:
+                print(each.laddr.ip)
+"""
+
+
+@pytest.mark.slow
+def test_nobody_else_reaches_a_cluster_of_this_machine():
+    pytest.importorskip("ray")
+    pytest.importorskip("psutil")
+    known = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    said = subprocess.run(
+        [sys.executable, "-c", LISTENING], env=known, capture_output=True, text=True, check=True
+    )
+    addresses = said.stdout.split()
+    assert len(addresses) >= 5
+    assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 
 
 def test_without_ray_it_is_said_how_to_install_it(monkeypatch):
