@@ -71,7 +71,8 @@ class UpdateBlock:
         counters : Tensor
             Training steps of each node before this window, int64 ``[N]``.
         columns : Tensor
-            int64 ``[6, B]``: as in `sims.engine.blocks.Blocks`.
+            int64 ``[6, B]``: as in `sims.engine.blocks.Blocks`; where messages are not sent in full, with a
+            seventh line: numbers of the nodes in the network, on which what is drawn for messages depends.
         leaves : Tensor
             Batches, ``[B, local_steps, S, ...]``.
 
@@ -147,7 +148,7 @@ class UpdateBlock:
             return on_clock(rule, nodes, shared_size=shared_size, update=update)
         message = rule.emit(gathered(source), shared_size=shared_size, part=part)
         if not self.outgoing.is_lossless:
-            message = as_received(message, self.outgoing, Draws(keys=receipt_keys(part, node)))
+            message = as_received(message, self.outgoing, Draws(keys=receipt_keys(part, columns[6])))
         if self.operation == ON_ANSWER:
             return on_answer(rule, nodes, message, gathered(begun), update=update)
         return on_receipt(rule, nodes, message, update=update)

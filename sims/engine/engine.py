@@ -119,6 +119,7 @@ class Engine:
             )
             for group in self._groups.all
         ]
+        self._numbers = None if self._outgoing().is_lossless else np.append(data.numbers, everybody)
         self._programmes: dict[int, Programme] = {}
         self._expected_blocks = expected_updates / self.block
         self._compile_when: Compile = compile_when
@@ -172,14 +173,15 @@ class Engine:
             self.table.steps += done * self.world.scenario.training.local_steps
 
     def _run(self, blocks: Blocks, *, during: Callable[[float], None] = lambda share: None) -> None:
-        columns = torch.from_numpy(blocks.columns).to(self.device).unbind(0)
+        lines = self._lines(blocks)
+        columns = torch.from_numpy(lines).to(self.device).unbind(0)
         for group in sorted(set(blocks.group)):
             self._prepare(group, columns[blocks.group.index(group)])
         counters = self._counters()
 
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
-                numbers, group = blocks.columns[b], blocks.group[b]
+                numbers, group = lines[b], blocks.group[b]
                 outcome = self._outcome(thread, group, counters, columns[b], numbers)
                 self.table.write(columns[b], numbers, outcome, steps=self._done(group, counters, columns[b]))
 
@@ -191,6 +193,12 @@ class Engine:
                 run(0, start, end)
             during(end / len(blocks.group))
         self.phases.blocks += len(blocks.group)
+
+    def _lines(self, blocks: Blocks) -> NDArray[np.int64]:
+        """Columns of blocks, ``[blocks, 6, B]``, or 7 with numbers of the nodes in the network (`UpdateBlock`)."""
+        if self._numbers is None:
+            return blocks.columns
+        return np.concatenate([blocks.columns, self._numbers[blocks.columns[:, :1]]], axis=1)
 
     def _outcome(
         self, thread: int, group: int, counters: Tensor, columns: Tensor, numbers: NDArray[np.int64]

@@ -21,7 +21,7 @@ def require_divisible(scenario: Scenario, world: World) -> None:
     """
     name = scenario.algorithm.name
     if not scenario.algorithm.in_rounds:
-        _require_plain_messages(scenario, world)
+        _require_plain_messages(scenario)
     elif scenario.algorithm.of_rounds(world.layout).requirements.server:
         raise NotSimulable(
             f"{name!r} averages at a server, which has the rows of all nodes in one place",
@@ -38,12 +38,11 @@ def require_divisible(scenario: Scenario, world: World) -> None:
         )
 
 
-def _require_plain_messages(scenario: Scenario, world: World) -> None:
+def _require_plain_messages(scenario: Scenario) -> None:
     """Refuse what message-driven simulations do to messages between their arrival and their merge."""
     present = {
         "gate": scenario.gate is not None and scenario.gate.enabled,
         scenario.engine.named: not scenario.engine.reads_whole_tables,
-        "a codec or outgoing that loses something": not world.message_outgoing.is_lossless,
     }
     named = [what for what, there in present.items() if there]
     if named:

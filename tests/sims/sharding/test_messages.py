@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,28 @@ def test_every_variant_is_the_same_to_the_bit(variant):
     """Messages in any order, lost ones, and nodes that come and go."""
     made = scenario_of("gossip_learning", GRAPH, *FAILURES, *variant)
     require_equal(run(made, traces=TRACES), in_shards(made, 3))
+
+
+@pytest.mark.parametrize(
+    "lossy",
+    [
+        ("algorithm.codec='qsgd:4'",),
+        pytest.param(("algorithm.codec='bfloat16'", "algorithm.exchange=push-pull"), marks=pytest.mark.slow),
+        pytest.param(
+            ("outgoing=[{kind='clip',norm=1.0},{kind='noise',deviation=0.01}]",), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("algorithm.codec='qsgd:4'", "task={name='tests.sims.worlds:blobs',options={model='dropout'}}"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_messages_lose_on_their_way_is_the_same_to_the_bit(lossy):
+    """What a codec or noise draws for a message depends on the receiver's number in the network."""
+    made = scenario_of("gossip_learning", GRAPH, "precision=float32", *FAILURES, *lossy)
+    one, many = run(made, traces=TRACES), in_shards(made, 2)
+    assert torch.equal(one.rows, many.rows)
+    assert one.summary["result"] == many.summary["result"]
 
 
 @settings(max_examples=3, deadline=None)
@@ -101,7 +124,6 @@ def test_a_window_is_cut_no_oftener_than_messages_can_cross_it(delay, steps):
     [
         (("gate.enabled=true",), "no gate"),
         (("engine.rows=int8",), "engine.rows"),
-        (("algorithm.codec=bfloat16",), "loses something"),
         (("attack={name='sign_flip',share=0.2}",), "looks at rows of all honest nodes"),
     ],
 )
