@@ -12,13 +12,14 @@ import sims
 from gossipfl.codecs import codec, exchange_keys
 from gossipfl.wire import encode_model
 from gossipfl.wire.body import body_buffers
-from sims.engine import RoundEngine
+from sims.compiler.timeline import Timeline
+from sims.engine import Engine, RoundEngine
 from sims.errors import InvalidScenario, NotSimulable
 from sims.running.choice import simulation_of
 from sims.scenario import Scenario, load_scenario, to_toml
 from sims.world.networks import sequence_of
 from tests.sims.engine.test_engine import both, relative
-from tests.sims.worlds import small, world_of
+from tests.sims.worlds import SECOND, conditions, small, world_of
 
 CHOCO = Path(sims.__file__).parent / "scenarios" / "choco.toml"
 
@@ -203,6 +204,25 @@ def test_gossip_with_a_codec_equals_the_reference(overrides):
     expected, came, timeline = both(*overrides, *failures, threads=2, block=4, most_operations=250)
     assert relative(expected, came) < 1e-10
     assert timeline.counts["delivered"] > 10
+
+
+@pytest.mark.parametrize("rows", ["full", "int16"])
+def test_what_a_codec_draws_does_not_depend_on_blocks(rows):
+    """But on the receiver's number, also where its row is gathered to another place."""
+    scenario = small(
+        "precision=float32",
+        "algorithm={name='gossip_learning',codec='qsgd:4'}",
+        f"engine={{rows='{rows}',rounding='nearest'}}",
+    )
+    world, found = world_of(scenario), []
+    for block in (2, 4):
+        timeline = Timeline(conditions(scenario, world), most_operations=200)
+        engine = Engine(world, compile_when="never", block=block)
+        for window in timeline.windows(8 * SECOND):
+            timeline.kept(engine.execute(window))
+        engine.close()
+        found.append(engine.rows().clone())
+    assert torch.equal(*found)
 
 
 def test_gossip_with_a_codec_learns_and_counts_its_bytes():
