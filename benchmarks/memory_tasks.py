@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from gossipfl.tasks import Dataset, Task
 
 
-def _task(name: str, model: type[nn.Module], inputs: Tensor) -> Task:
-    targets = torch.arange(len(inputs)) % 10
+def _task(name: str, model: type[nn.Module], inputs: Tensor, *, classes: int = 10) -> Task:
+    targets = torch.arange(len(inputs)) % classes
     dataset = Dataset(
         train_inputs=inputs, train_targets=targets, test_inputs=inputs[:300], test_targets=targets[:300]
     )
@@ -79,3 +79,28 @@ def recurrent() -> Task:
 def transformer() -> Task:
     """Sequences of tokens."""
     return _task("transformer", Transformer, torch.arange(64_000).view(2000, 32) % 100)
+
+
+class Tiny(nn.Linear):
+    """55 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(10, 5)
+
+
+def large_tests() -> Task:
+    """Logistic regression, with many test samples."""
+    inputs = _numbers(2000, 64)
+    tests = _numbers(400_000, 64)
+    dataset = Dataset(
+        train_inputs=inputs,
+        train_targets=torch.arange(len(inputs)) % 10,
+        test_inputs=tests,
+        test_targets=torch.arange(len(tests)) % 10,
+    )
+    return Task(name="large tests", model=Linear, data=lambda: dataset)
+
+
+def tiny() -> Task:
+    """Logistic regression with few numbers."""
+    return _task("tiny", Tiny, _numbers(2000, 10), classes=5)

@@ -86,7 +86,7 @@ class KeptRows:
             numbers[numbers >= len(first)] = 0
             values = form.write(first[numbers].to(device), None)
             for parts, part in zip(made.parts, values, strict=True):
-                parts[0][start : start + len(numbers)] = part
+                space.begin(parts[0], np.arange(start, start + len(numbers)), part)
         return made
 
     @property
@@ -125,13 +125,16 @@ class KeptRows:
         """Write rows ``[B, width]``, each to all its places, int64 ``[B]``; keys are those of roundings."""
         values = self.form.write(rows, keys)
         for each in places:
+            self._begin(each)
             self._put(each, values)
 
     def copy(self, origins: Tensor, places: Tensor) -> None:
         """Copy rows as they are."""
         for start in range(0, len(places), self._at_once):
             part = slice(start, start + self._at_once)
-            self._put(places[part].cpu().numpy(), self._taken(origins[part]))
+            numbers = places[part].cpu().numpy()
+            self._begin(numbers)
+            self._put(numbers, self._taken(origins[part]))
 
     def first(self, places: int) -> KeptRows:
         """The first so many places, in the same memory."""
@@ -169,38 +172,49 @@ class KeptRows:
             if len(parts) > 1:
                 parts[1] = self.space.longer(parts[1], missing)
             else:
-                parts.append(self.space.of(missing, *tensor))
+                parts.append(self.space.of(missing, *tensor, begun=True))
 
     def expect(self, *places: NDArray[np.int64]) -> None:
         """Say that these places are next."""
         wanted = np.unique(np.concatenate(places))
         first = len(self.parts[0][0])
         split = int(np.searchsorted(wanted, first))
-        beginning = wanted[:split]
-        if len(self.written):
-            beginning = beginning[self.written[beginning]]
+        self._begin(wanted[:split])
         for parts in self.parts:
-            self.space.expect(parts[0], beginning)
+            self.space.expect(parts[0], wanted[:split])
             if len(parts) > 1:
                 self.space.expect(parts[1], wanted[split:] - first)
+
+    def _begin(self, places: NDArray[np.int64]) -> None:
+        """Begin places of the first ones in a file that are about to be written, with the row they have."""
+        if self.origin is None or self.settled or not self.space.sparse:
+            return
+        places = places[places < len(self.written)]
+        new = np.unique(places[~self.written[places]])
+        if len(new):
+            for parts, origin in zip(self.parts, self.origin, strict=True):
+                self.space.begin(parts[0], new, origin)
+            self.written[new] = True
 
     def _taken(self, places: Tensor) -> tuple[Tensor, ...]:
         first = len(self.parts[0][0])
         later, added = places >= first, (places - first).clamp(min=0)
         places = places.clamp(max=first - 1)
-        new = None
+        there = None
         if self.origin is not None and not self.settled:
-            unwritten = ~self.written[places.cpu().numpy()]
-            new = torch.from_numpy(unwritten).to(self.device) if unwritten.any() else None
+            written = self.written[places.cpu().numpy()]
+            there = None if written.all() else torch.from_numpy(np.flatnonzero(written)).to(self.device)
 
         def of(parts: list[Tensor], origin: Tensor | None) -> Tensor:
-            found = parts[0].index_select(0, places)
-            dims = (-1, *(1,) * (found.dim() - 1))
-            if new is not None and origin is not None:
-                found = torch.where(new.view(dims), origin, found)
+            if there is None or origin is None:
+                found = parts[0].index_select(0, places)
+            else:  # what was never written is not read: of a file, that would take a block in some file systems
+                found = origin.repeat(len(places), *(1,) * (origin.dim() - 1))
+                found.index_copy_(0, there, parts[0].index_select(0, places.index_select(0, there)))
             if len(parts) == 1:
                 return found
             # Both are read, for a card would have to be waited for to know which places are later ones.
+            dims = (-1, *(1,) * (found.dim() - 1))
             return torch.where(later.view(dims), parts[1].index_select(0, added), found)
 
         origins = self.origin or (None,) * len(self.parts)
@@ -236,6 +250,8 @@ class KeptRows:
             for place in range(2):
                 found = state.get(f"rows{name}.{place}")
                 if found is not None:
-                    old = parts[place] if place < len(parts) else self.space.of(len(found), *tensor)
+                    old = (
+                        parts[place] if place < len(parts) else self.space.of(len(found), *tensor, begun=True)
+                    )
                     among = self.written if place == 0 else self.written[:0]
                     parts[place:] = [self.space.holding(old, found, among)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -54,8 +53,10 @@ class PagedTable(Table):
 
     def _begin(self, places: NDArray[np.int64]) -> None:
         """Write first rows of places that have none; have the others read ahead."""
-        if len(self.origin):
-            _write_first(self.rows.numpy(), self.origin.numpy(), self.written, places)
+        nodes = places[places < len(self.written)]
+        new = nodes[~self.written[nodes]]
+        self.space.begin(self.rows, new, self.origin)
+        self.written[new] = True
         self.space.expect(self.rows, places)
 
     def models(self) -> KeptRows:
@@ -85,7 +86,7 @@ class PagedTable(Table):
         at_once = max(1, _COPIED_AT_ONCE // self.rows.shape[1])
         for start in range(0, len(origins), at_once):
             part = slice(start, start + at_once)
-            self._begin(np.unique(origins[part].numpy()))
+            self._begin(np.unique(torch.cat([origins[part], places[part]]).numpy()))
             self.rows.index_copy_(0, places[part], self.rows.index_select(0, origins[part]))
 
     def _add_rows(self, extra: int) -> None:
@@ -118,7 +119,8 @@ def new_paged_table(first: Nodes, packing: Packing, space: InFiles, *, nodes: in
     device, alike = torch.device("cpu"), len(first_rows) == 1
     rows = space.of(nodes + 1, (packing.width,), first_rows.dtype)
     if not alike:
-        rows[:nodes] = first_rows
+        space.begin(rows, np.arange(nodes), first_rows)
+        space.begin(rows, np.array([nodes]), first_rows[:1])
     return PagedTable(
         rows=rows,
         ages=spread(first.ages, nodes=nodes, device=device),
@@ -129,17 +131,3 @@ def new_paged_table(first: Nodes, packing: Packing, space: InFiles, *, nodes: in
         origin=first_rows if alike else first_rows[:0],
         written=np.full(nodes + 1, not alike),
     )
-
-
-@njit(cache=True, nogil=True, _nrt=False)
-def _write_first(
-    rows: NDArray[np.floating],
-    origin: NDArray[np.floating],
-    written: NDArray[np.bool_],
-    places: NDArray[np.int64],
-) -> None:
-    for place in places:
-        if place < len(written) and not written[place]:
-            for k in range(rows.shape[1]):
-                rows[place, k] = origin[0, k]
-            written[place] = True

@@ -1,6 +1,11 @@
 """Rows in files: tables like those in memory, to the bit, and named errors where there is no room."""
 
+import errno
 import os
+import resource
+import shutil
+import subprocess
+import sys
 from unittest.mock import patch
 
 import numpy as np
@@ -131,13 +136,8 @@ def test_reading_ahead_changes_nothing(tmp_path):
         require_equal(tmp_path, "algorithm={name='gossip_learning'}")
 
 
-def test_where_there_is_no_room_a_run_ends_by_name(tmp_path):
+def test_where_there_is_no_room_a_run_does_not_begin(tmp_path):
     scenario = small(*QUICK, f"engine.paged_to={tmp_path}")
-    with (
-        patch.object(spaces, "_LEFT_FREE", 2**60),
-        pytest.raises(NotEnoughDisk, match=r"is full.*last checkpoint"),
-    ):
-        sims.run(scenario, compile_when="never")
     with (
         patch("sims.running.memory.space_left", return_value=1000),
         pytest.raises(NotEnoughDisk, match=r"would not fit.*at most 1000 B"),
@@ -152,6 +152,150 @@ def test_a_directory_is_the_same_wherever_a_run_is_resumed():
         InvalidScenario, match=r"engine\.paged_to: expected an absolute path, such as /.*scratch"
     ):
         small(*QUICK, "engine.paged_to=scratch")
+
+
+def test_a_quota_that_is_used_up_ends_a_run_by_name(tmp_path):
+    scenario = small(*QUICK, f"engine.paged_to={tmp_path}")
+    with (
+        patch.object(spaces.os, "pwrite", side_effect=OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))),
+        pytest.raises(NotEnoughDisk, match=r"Disk quota exceeded.*Your quota there is used up"),
+    ):
+        sims.run(scenario, compile_when="never")
+
+
+@pytest.mark.parametrize("rows", ["full", "int8"])
+@pytest.mark.parametrize(
+    "limit", [1000, 3000]
+)  # what nodes have fits into neither, or without models on their way
+def test_a_limit_on_the_size_of_files_ends_a_run_by_name(rows, limit, tmp_path):
+    scenario = small(
+        *QUICK, f"engine={{rows='{rows}',paged_to='{tmp_path}'}}", "network.delay={kind='constant',seconds=9}"
+    )
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, allowed[1]))
+    try:
+        with pytest.raises(NotEnoughDisk, match=r"File too large.*ulimit -f"):
+            sims.run(scenario, compile_when="never")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+
+
+FILLED = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from sims.engine.compact import FullForm, RowForm
+from sims.engine.kept_rows import KeptRows
+from sims.engine.packing import Packing
+from sims.engine.paged_table import new_paged_table
+from sims.engine.spaces import InFiles
+from sims.errors import NotEnoughDisk
+from gossipfl.training import Nodes
+
+space, first = InFiles(Path(sys.argv[1])), torch.ones(1, 1024)
+cpu, places = torch.device("cpu"), np.arange(1000)
+
+def full(begin):
+    try:
+        begin()
+    except NotEnoughDisk as error:
+        print("No space left" in str(error))
+    else:
+        print("no error")
+
+def in_pieces(expect):
+    for part in np.split(places, 10):
+        expect(part)
+
+rows = KeptRows.of(first, FullForm(), places=1000, device=cpu, space=space)
+full(lambda: in_pieces(rows.expect))  # 4 MB of 1
+some = int(rows.written.sum())
+rows.write(torch.zeros(some, 1024), None, np.flatnonzero(rows.written))
+print(0 < some < 1000, float(rows[:].sum()) == 1024 * (1000 - some))  # what is not there is not read
+full(lambda: rows.make_room(1500))
+del rows, space
+for slots in (100, 1000):
+    space = InFiles(Path(sys.argv[1]))
+    table = new_paged_table(Nodes.start(first), Packing.of(Nodes.start(first), ()), space, nodes=1000)
+    if slots < 1000:
+        table.make_room(slots)
+        table.rows[1001:] = 1
+        full(lambda: [table.copy(torch.arange(100), torch.arange(1001, 1101)), in_pieces(table._begin)])
+    else:
+        full(lambda: table.make_room(slots))
+    del table, space
+space, each = InFiles(Path(sys.argv[1])), torch.ones(1000, 4096)
+full(lambda: KeptRows.of(each, RowForm(8), places=1000, device=cpu, space=space))
+"""
+
+
+def in_a_small_file_system(tmp_path, program, *, size="1m"):
+    """Run a program, given the directory of a file system of that size which is gone with the process."""
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    command = f'mount -t tmpfs -o size={size} none "$0" && exec "$@" "$0"'
+    words = ["unshare", "-m", "sh", "-c", command, mounted, sys.executable, "-c", program]
+    return subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)
+
+
+def mounts_are_allowed():
+    """Whether this process may make a file system of its own."""
+    words = ["unshare", "-m", "true"]
+    return (
+        shutil.which("unshare")
+        and not subprocess.run(words, check=False, stderr=subprocess.DEVNULL).returncode
+    )
+
+
+needs_mounts = pytest.mark.skipif(not mounts_are_allowed(), reason="needs root, to make a small file system")
+
+
+@needs_mounts
+def test_a_full_disk_is_an_error_and_no_signal(tmp_path):
+    done = in_a_small_file_system(tmp_path, FILLED)
+    assert done.returncode == 0  # else -7, SIGBUS
+    assert done.stdout.split() == ["True"] * 7
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+import sims
+from sims.errors import NotEnoughDisk
+
+there, seen = Path(sys.argv[1]), [0]
+more = ("stop.rounds=6", "evaluate.every=1", "churn.events=[{at=3.5,action='join',nodes=50}]")
+paged = (*more, "engine={paged_to='%s'}" % there, "output.checkpoint_every=1")
+whole, filler = sims.run("digits", overrides=more, compile_when="never"), there / "of somebody else"
+
+def fill():
+    if seen[-1] > 2 and not filler.exists():
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+    return False
+
+def noted(progress):
+    seen.append(progress.rounds)
+
+out = there.parent / "run"
+try:
+    sims.run("digits", overrides=paged, out=out, compile_when="never", interrupted=fill, on_progress=noted)
+except NotEnoughDisk:
+    filler.unlink()
+    resumed = sims.run(None, out=out, resume=True, compile_when="never")
+    print(resumed.summary["result"] == whole.summary["result"])
+"""
+
+
+@pytest.mark.slow
+@needs_mounts
+def test_after_room_was_made_a_run_is_resumed(tmp_path):
+    done = in_a_small_file_system(tmp_path, RESUMED, size="4m")
+    assert (done.returncode, done.stdout) == (0, "True\n")
 
 
 def test_what_reads_whole_tables_is_refused_by_name(tmp_path):
