@@ -294,7 +294,7 @@ except NotEnoughDisk:
 @pytest.mark.slow
 @needs_mounts
 def test_after_room_was_made_a_run_is_resumed(tmp_path):
-    done = in_a_small_file_system(tmp_path, RESUMED, size="4m")
+    done = in_a_small_file_system(tmp_path, RESUMED, size="9m")
     assert (done.returncode, done.stdout) == (0, "True\n")
 
 
