@@ -155,7 +155,7 @@ class InFiles:
         """Write values to the file at places, which then have blocks."""
         file, _ = self._files[tensor.data_ptr()]
         each, alike = tensor[:1].nbytes, len(values) == 1
-        given = memoryview(values.contiguous().view(-1).view(torch.uint8).numpy())
+        given = values.contiguous().view(-1).view(torch.uint8).numpy().data
         at_once, done = max(1, _AT_ONCE // max(1, each)), 0
         with self._named():
             for first, last in _runs(places):
