@@ -6,10 +6,14 @@ Drawing batches with arrays costs as much as the gradient of a small model. This
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit, uint64
+from functools import cache
+from typing import Any
 
-__all__ = ["gather_batches"]
+import numpy as np
+from numba import cfunc, njit, types, uint64
+from numba.core.ccallback import CFunc
+
+__all__ = ["drawing", "gather_batches"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -45,6 +49,18 @@ def _permuted(position: int, count: int, key: int) -> int:
         position = quotient * b + remainder
         if position < count:
             return position
+
+
+@njit(cache=True, forceinline=True, _nrt=False)
+def _sample(
+    indices: np.ndarray, first: int, count: int, step: int, s: int, size: int, of_node: int
+) -> np.int64:
+    """Sample number s of the batch of a step, of the samples of a node."""
+    if count == size:
+        return indices[first + s]
+    place = step * size + s
+    key = _mix(of_node ^ uint64(place // count))
+    return indices[first + np.int64(_permuted(uint64(place % count), uint64(count), key))]
 
 
 @njit(cache=True, nogil=True, _nrt=False)
@@ -90,13 +106,46 @@ def gather_batches(
         of_node = _mix(start ^ uint64(numbers[node[b]]))
         for k in range(local_steps):
             for s in range(size):
-                if count == size:
-                    sample = indices[first + s]
-                else:
-                    place = (step + k) * size + s
-                    key = _mix(of_node ^ uint64(place // count))
-                    sample = indices[first + np.int64(_permuted(uint64(place % count), uint64(count), key))]
+                sample = _sample(indices, first, count, step + k, s, size, of_node)
                 place_in_batch = (b * local_steps + k) * size + s
                 for leaf in range(len(pool)):
                     for byte in range(pool[leaf].shape[1]):
                         batches[leaf][place_in_batch, byte] = pool[leaf][sample, byte]
+
+
+@cache
+def drawing() -> CFunc:
+    """The same draws for callers without the interpreter, as `blocks.cpp` declares them."""
+    ints = types.CPointer(types.int64)
+    numbers = (types.int64,) * 4
+    signature = types.void(ints, *numbers, ints, ints, ints, ints, ints, ints, types.int64)
+    return cfunc(signature, cache=True)(_draw)
+
+
+def _draw(
+    samples: Any,
+    rows: int,
+    local_steps: int,
+    size: int,
+    seed: int,
+    node: Any,
+    updates: Any,
+    steps: Any,
+    offsets: Any,
+    indices: Any,
+    numbers: Any,
+    nodes: int,
+) -> None:
+    """Number of each sample of B nodes' next local steps, ``[B, local_steps, S]``; of padding, whatever was there."""
+    start = _mix(uint64(seed) + _GOLDEN)
+    for b in range(rows):
+        if node[b] >= nodes:
+            continue
+        first = offsets[node[b]]
+        count = offsets[node[b] + 1] - first
+        step = steps[node[b]] + updates[b] * local_steps
+        of_node = _mix(start ^ uint64(numbers[node[b]]))
+        for k in range(local_steps):
+            for s in range(size):
+                place = (b * local_steps + k) * size + s
+                samples[place] = _sample(indices, first, count, step + k, s, size, of_node)

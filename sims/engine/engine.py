@@ -27,9 +27,11 @@ from sims.engine.first_table import first_table
 from sims.engine.groups import groups_of
 from sims.engine.kept_rows import KeptRows, Stored
 from sims.engine.kept_table import KeptTable
+from sims.engine.native_blocks import NativeBlocks
+from sims.engine.native_library import library
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
-from sims.engine.table import Outcome
+from sims.engine.table import Outcome, Table
 from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
@@ -40,6 +42,7 @@ Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 logger = logging.getLogger(__name__)
 
 _NUMBERS_AT_ONCE = 1 << 21
+_WORTH_A_JOB = 4  # blocks
 
 
 @dataclass(slots=True)
@@ -177,6 +180,11 @@ class Engine:
         columns = torch.from_numpy(lines).to(self.device).unbind(0)
         for group in sorted(set(blocks.group)):
             self._prepare(group, columns[blocks.group.index(group)])
+        native = self._native(blocks)
+        if native is not None:
+            native.finish(during)
+            self.phases.blocks += len(blocks.group)
+            return
         counters = self._counters()
 
         def run(thread: int, first: int, last: int) -> None:
@@ -199,6 +207,24 @@ class Engine:
         if self._numbers is None:
             return blocks.columns
         return np.concatenate([blocks.columns, self._numbers[blocks.columns[:, :1]]], axis=1)
+
+    def _native(self, blocks: Blocks) -> NativeBlocks | None:
+        """Blocks carried out without the interpreter; None where that cannot be, or is not worth it."""
+        groups = set(blocks.group)
+        if len(blocks.group) < _WORTH_A_JOB or type(self.table) is not Table or not self.vectorised:
+            return None
+        programmes = {group: self._programmes[group].unlocked for group in groups}
+        if not all(programmes.values()) or library() is None:
+            return None
+        return NativeBlocks(
+            blocks,
+            self.table,
+            programmes=programmes,
+            groups=self._groups.all,
+            buffers=self._buffers,
+            trainer=self.world.trainer,
+            workers=self.workers,
+        )
 
     def _outcome(
         self, thread: int, group: int, counters: Tensor, columns: Tensor, numbers: NDArray[np.int64]
@@ -265,6 +291,7 @@ class Engine:
             traces=self.world.traces,
             recipe=(self.world.recipe, repr(self.world.scenario.algorithm), chosen.operation),
             before_tracing=self._batching.require,
+            unlocked=True,
         )
         self._programmes[group] = programme
         if chosen.operation == self._groups.training:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import ctypes
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Unlocked", "unlocked_runners"]
+__all__ = ["Unlocked", "pointers_of", "unlocked_runners"]
 
 _PREFIX = "AOTInductorModelContainer"
 
@@ -40,12 +40,24 @@ class Unlocked:
         _check(getattr(library, f"{_PREFIX}GetNumOutputs")(self._handle, ctypes.byref(count)))
         self._outputs = (ctypes.c_void_p * count.value)()
         self._delete = getattr(library, f"{_PREFIX}Delete")
+        self._alone = getattr(library, f"{_PREFIX}RunSingleThreaded")
+
+    @property
+    def container(self) -> int:
+        """Address of the instance."""
+        return self._handle.value or 0
+
+    @property
+    def run(self) -> int:
+        """Address of its function ``(container, inputs, count, outputs, count, stream, executor) → code``.
+
+        One thread calls it at a time.
+        """
+        return ctypes.cast(self._alone, ctypes.c_void_p).value or 0
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         """Run the programme."""
-        handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
-        # The programme frees them.
-        inputs = (ctypes.c_void_p * len(handles))(*(_pointer(handle, None) for handle in handles))
+        inputs = pointers_of(tensors)  # the programme frees them
         outputs = self._outputs
         _check(
             self._run(
@@ -67,9 +79,15 @@ class Unlocked:
             self._delete(self._handle)
 
 
+def pointers_of(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    """Handles of tensors as torch's C interface has them; whoever gets them has to free them."""
+    handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
+    return (ctypes.c_void_p * len(handles))(*(_pointer(handle, None) for handle in handles))
+
+
 def unlocked_runners(
     package: Path, count: int, *, arguments: tuple[Tensor, ...], expected: Any
-) -> list[Callable[..., Any]] | None:
+) -> list[Unlocked] | None:
     """Make ``count`` runners of a compiled package; None if they cannot be had here.
 
     Parameters
@@ -92,7 +110,7 @@ def unlocked_runners(
                 return None
     except (AttributeError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile):
         return None
-    return list(runners)
+    return runners
 
 
 def _check(code: int) -> None:

@@ -12,9 +12,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import os
 import re
-import shutil
 import tempfile
 import time
 import warnings
@@ -30,14 +28,15 @@ from gossipfl.caches import code_directory, is_ours
 from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_passes import for_the_compiler
-from sims.engine.gil_free import unlocked_runners
+from sims.engine.gil_free import Unlocked, unlocked_runners
 from sims.engine.graph_passes import classes_first
 from sims.engine.kept_graphs import forget, keep, kept, place_of
+from sims.engine.native_library import has_compiler
 from sims.engine.products import compiler_options, source_digest, with_products, without_products
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
-__all__ = ["Compile", "Programme", "has_compiler"]
+__all__ = ["Compile", "Programme"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +46,6 @@ _WORTH_SECONDS = 30.0  # of traced work yet to be done
 _SECONDS_AN_OPERATION = 0.03  # of compiling: two graphs of 4,500 together took some 120 s of CPU
 _OPTIONS: dict[str, Any] = {"cpp.threads": 1}
 _SILENT_OPERATIONS = 600  # so few are compiled within what nobody takes for a hang
-
-
-def has_compiler() -> bool:
-    """Whether a C++ compiler is on the path."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
 
 
 class Programme:
@@ -79,6 +73,13 @@ class Programme:
         Everything the function depends on besides its arguments; an earlier graph is reused only if this is equal.
     before_tracing : callable, optional
         Called before the function is traced.
+    unlocked : bool
+        Whether `unlocked` is wanted for a single thread too.
+
+    Attributes
+    ----------
+    unlocked : list of Unlocked
+        For each thread the compiled function, to be called without the interpreter; empty where that cannot be.
     """
 
     def __init__(
@@ -94,8 +95,10 @@ class Programme:
         traces: Traces | None = None,
         recipe: Hashable = None,
         before_tracing: Callable[[], None] = lambda: None,
+        unlocked: bool = False,
     ) -> None:
         self.name = name
+        self.unlocked: list[Unlocked] = []
         self.tier: Literal["eager", "traced", "captured", "compiled"] = "eager"
         self.thread_safe = False
         self.operations = 0  # of the traced graph
@@ -127,7 +130,7 @@ class Programme:
         rewritten, options = self._rewritten(graph)
         package = self._package_file(rewritten, arguments, growing)
         if is_ours(package) or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
-            self._compile(rewritten, options, arguments, growing, package, threads, trials)
+            self._compile(rewritten, options, arguments, growing, package, threads, trials, unlocked)
 
     def __call__(self, thread: int, *arguments: Tensor) -> Any:
         """Call the function from thread number ``thread``."""
@@ -231,6 +234,7 @@ class Programme:
         package: Path,
         threads: int,
         trials: Trials,
+        unlocked: bool,
     ) -> None:
         try:
             with warnings.catch_warnings():
@@ -242,12 +246,13 @@ class Programme:
                 with torch.no_grad():
                     expected = loaded(*arguments)
                 several = None
-                if threads > 1 and isinstance(expected, list):
+                if (threads > 1 or unlocked) and isinstance(expected, list):
                     several = unlocked_runners(package, threads, arguments=arguments, expected=expected)
         except Exception as error:  # the compiler is a convenience: whatever it meets, the traced graph works
             logger.warning("%s could not be compiled and runs traced, more slowly: %s", self.name, error)
             return
-        self._runs = several or [loaded] * threads
+        self.unlocked = several or []
+        self._runs = several if several and threads > 1 else [loaded] * threads
         self.thread_safe = several is not None or threads == 1
         self.tier = "compiled"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,6 +14,7 @@ from sims.engine.allocator import keep_released_memory
 
 __all__ = ["Workers", "torch_threads"]
 
+T = TypeVar("T")
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
 
@@ -20,8 +22,8 @@ class Workers:
     """Runs the same function over a range, split among threads where that is faster; the caller is thread 0.
 
     Handing out work costs some tens of microseconds a thread and call, as much as a small wave takes, and brings
-    nothing where other processes use the cores. So for ranges of about the same length it measures, and
-    occasionally again, whether one thread or all are faster.
+    nothing where other processes use the cores. So for each kind of work, such as ranges of about the same length,
+    it measures, and occasionally again, whether one thread or all are faster.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class Workers:
             if self.threads > 1
             else None
         )
-        self._pace: dict[tuple[int, bool], float] = {}  # seconds an item, by length of the range and way
+        self._pace: dict[tuple[int, bool], float] = {}  # seconds an item, by kind and way
         self._calls: dict[int, int] = {}
 
     def share(self, run: Callable[[int, int, int], None], start: int, end: int) -> None:
@@ -50,21 +52,30 @@ class Workers:
             self._run(run, start, end, 1)
             return
         length = items.bit_length()
-        split = self._splits(length)
+        split = self.splits(length)
         began = time.perf_counter()
         self._run(run, start, end, min(self.threads, items) if split else 1)
-        pace = (time.perf_counter() - began) / items
-        before = self._pace.get((length, split), pace)
-        self._pace[length, split] = 0.8 * before + 0.2 * pace
+        self.learn(length, split=split, pace=(time.perf_counter() - began) / items)
 
-    def _splits(self, length: int) -> bool:
-        if self._always:
-            return True
-        alone, shared = (self._pace.get((length, split)) for split in (False, True))
-        calls = self._calls[length] = self._calls.get(length, -1) + 1
+    def splits(self, kind: int) -> bool:
+        """Whether work of a kind is to be split this time."""
+        if self._pool is None or self._always:
+            return self._always and self._pool is not None
+        alone, shared = (self._pace.get((kind, split)) for split in (False, True))
+        calls = self._calls[kind] = self._calls.get(kind, -1) + 1
         if alone is None or shared is None:
             return alone is not None
         return (shared < alone) != (calls % _CALLS_BEFORE_RETRY == 0)
+
+    def learn(self, kind: int, *, split: bool, pace: float) -> None:
+        """Learn how many seconds an item of work of a kind took, split or not."""
+        before = self._pace.get((kind, split), pace)
+        self._pace[kind, split] = 0.8 * before + 0.2 * pace
+
+    def start(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Call a function in another thread; there are as many others as ``threads`` without the caller's."""
+        assert self._pool is not None  # noqa: S101 - whoever is alone starts nothing
+        return self._pool.submit(function, *arguments)
 
     def _run(self, run: Callable[[int, int, int], None], start: int, end: int, count: int) -> None:
         bounds = [start + (end - start) * k // count for k in range(count + 1)]
