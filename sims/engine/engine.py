@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -32,7 +32,7 @@ from sims.engine.native_library import library
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
 from sims.engine.table import Outcome, Table
-from sims.engine.workers import Workers, torch_threads
+from sims.engine.workers import Paces, Workers, torch_threads
 from sims.world import World
 
 __all__ = ["Arrays", "Engine", "Phases"]
@@ -98,7 +98,9 @@ class Engine:
         row_bytes = first.rows.element_size() * self.packing.width
         chosen = block_size if on_cpu else card_block_size
         self.block = block or chosen(row_bytes=row_bytes, nodes=everybody)
-        self.width = wave_width(nodes=n, block=self.block)
+        widths = (wave_width(nodes=n, block=self.block, threads=count) for count in (1, threads))
+        self._widths = tuple(dict.fromkeys(widths))
+        self._paces: dict[int, Paces[int]] = {}
         self._batching = Batching.of(world)
         self.vectorised = self._batching.holds
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
@@ -137,6 +139,8 @@ class Engine:
             for _ in range(self.workers.threads)
         ]
 
+        self._native = NativeBlocks(world.trainer, self._groups.all, self._buffers)
+
     def execute(self, window: Window) -> NDArray[np.int64]:
         """Execute a window.
 
@@ -146,11 +150,12 @@ class Engine:
             For each pending message its reference from now on (`Timeline.kept`).
         """
         started = time.perf_counter()
-        groups = self._groups
+        groups, paces = self._groups, self._paces.setdefault(len(window).bit_length(), Paces())
+        width = paces.choose(self._widths) if self._is_native() else self._widths[0]
         waves = compile_waves(
             window,
             groups.of,
-            capacity=self.width,
+            capacity=width,
             number_of_groups=len(groups.all),
             training=groups.training,
         )
@@ -165,7 +170,10 @@ class Engine:
             self._run_waves(waves, window)
         self.phases.waves += compiled - started
         self.phases.prepare += prepared - compiled
-        self.phases.execute += time.perf_counter() - prepared
+        executed = time.perf_counter() - prepared
+        if self._is_native():
+            paces.learn(width, executed / max(1, len(waves.node)))
+        self.phases.execute += executed
         self.phases.updates += len(waves.node)
         return waves.pending
 
@@ -177,14 +185,14 @@ class Engine:
 
     def _run(self, blocks: Blocks, *, during: Callable[[float], None] = lambda share: None) -> None:
         lines = self._lines(blocks)
-        columns = torch.from_numpy(lines).to(self.device).unbind(0)
         for group in sorted(set(blocks.group)):
-            self._prepare(group, columns[blocks.group.index(group)])
-        native = self._native(blocks)
-        if native is not None:
-            native.finish(during)
+            self._prepare(group, lines[blocks.group.index(group)])
+        if len(blocks.group) >= _WORTH_A_JOB and self._is_native():
+            programmes = {group: self._programmes[group].unlocked for group in self._programmes}
+            self._native(replace(blocks, columns=lines), self.table, programmes, self.workers, during=during)
             self.phases.blocks += len(blocks.group)
             return
+        columns = torch.from_numpy(lines).to(self.device).unbind(0)
         counters = self._counters()
 
         def run(thread: int, first: int, last: int) -> None:
@@ -208,22 +216,14 @@ class Engine:
             return blocks.columns
         return np.concatenate([blocks.columns, self._numbers[blocks.columns[:, :1]]], axis=1)
 
-    def _native(self, blocks: Blocks) -> NativeBlocks | None:
-        """Blocks carried out without the interpreter; None where that cannot be, or is not worth it."""
-        groups = set(blocks.group)
-        if len(blocks.group) < _WORTH_A_JOB or type(self.table) is not Table or not self.vectorised:
-            return None
-        programmes = {group: self._programmes[group].unlocked for group in groups}
-        if not all(programmes.values()) or library() is None:
-            return None
-        return NativeBlocks(
-            blocks,
-            self.table,
-            programmes=programmes,
-            groups=self._groups.all,
-            buffers=self._buffers,
-            trainer=self.world.trainer,
-            workers=self.workers,
+    def _is_native(self) -> bool:
+        """Whether blocks can be carried out without the interpreter."""
+        programmes = self._programmes.values()
+        return (
+            type(self.table) is Table
+            and len(programmes) > 0
+            and all(programme.unlocked for programme in programmes)
+            and library() is not None
         )
 
     def _outcome(
@@ -271,12 +271,13 @@ class Engine:
             buffer.gather(self.world.trainer, numbers[0], numbers[4], self.table.steps)
         return buffer.on(self.device)
 
-    def _prepare(self, group: int, columns: Tensor) -> None:
+    def _prepare(self, group: int, numbers: NDArray[np.int64]) -> None:
         """See that there is a programme for blocks of this group."""
         if group in self._programmes or not self.vectorised:
             return
         table, chosen = self.table, self._groups.all[group]
-        batches = self._batches(0, group, columns.cpu().numpy())
+        columns = torch.from_numpy(numbers).to(self.device)
+        batches = self._batches(0, group, numbers)
         programme = Programme(
             self._updates[group],
             (
@@ -363,4 +364,5 @@ class Engine:
 
     def close(self) -> None:
         """End the threads."""
+        self._native.close()
         self.workers.close()

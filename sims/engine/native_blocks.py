@@ -25,135 +25,47 @@ from sims.engine.workers import Workers
 
 __all__ = ["NativeBlocks"]
 
+Programmes = Mapping[int, Sequence[Unlocked]]
 _SLICE = 0.01  # seconds after which signals are seen, and the number of threads is thought over
 _NEXT, _DONE, _ALONE, _FAILED = 0, 8, 16, 24  # as in the source
-_KEY = 0  # of the paces of all blocks
 
 
 class NativeBlocks:
-    """Blocks of a window that are being carried out.
-
-    Rows of the table may be read again after `finish`.
+    """Carries out blocks.
 
     Parameters
     ----------
-    blocks : Blocks
-    table : Table
-    programmes : mapping of int to list of Unlocked
-        Of each group, for each thread.
+    trainer : Trainer
     groups : sequence of Group
     buffers : sequence of sequence of BatchBuffer
         Of each thread, of each group.
-    trainer : Trainer
-    workers : Workers
     """
 
     def __init__(
+        self, trainer: Trainer, groups: Sequence[Group], buffers: Sequence[Sequence[BatchBuffer]]
+    ) -> None:
+        self._trainer, self._groups, self._buffers = trainer, groups, buffers
+        self._sites: _Sites | None = None
+        self._progress = np.zeros(32, dtype=np.int64)
+
+    def __call__(
         self,
         blocks: Blocks,
         table: Table,
-        *,
-        programmes: Mapping[int, Sequence[Unlocked]],
-        groups: Sequence[Group],
-        buffers: Sequence[Sequence[BatchBuffer]],
-        trainer: Trainer,
+        programmes: Programmes,
         workers: Workers,
+        *,
+        during: Callable[[float], None] = lambda share: None,
     ) -> None:
-        found = library()
-        assert found is not None  # noqa: S101 - whoever has unlocked programmes has asked
-        self._library, self._workers = found, workers
-        self._kept: list[Any] = [blocks, table.rows, table.ages, table.kept, table.steps, groups, buffers]
-        self._handles: list[ctypes.Array[ctypes.c_void_p]] = []
-        self._progress = np.zeros(32, dtype=np.int64)
-        self._helpers: list[Future[int]] = []
-        self._job = self._job_of(blocks, table, trainer)
-        counters = torch.from_numpy(table.steps)
-        sites = (Site * (workers.threads * len(groups)))()
-        for thread in range(workers.threads):
-            for group, of_thread in programmes.items():
-                sites[thread * len(groups) + group] = self._site(
-                    of_thread[thread], groups[group], buffers[thread][group], trainer, table, counters
-                )
-        self._job.sites, self._job.groups = ctypes.addressof(sites), len(groups)
-        self._kept.append(sites)
-        self._is_split = False
-        self._choose()
-
-    def _job_of(self, blocks: Blocks, table: Table, trainer: Trainer) -> Job:
-        data, ends = trainer.data, blocks.wave_ends
-        begins_after = np.repeat([0, *ends[:-1]], np.diff(ends, prepend=0)).astype(np.int64)
-        number = table.rows.element_size()
-        return Job(
-            rows=table.rows.data_ptr(),
-            row_bytes=table.rows.stride(0) * number,
-            number_bytes=number,
-            ages=table.ages.data_ptr(),
-            ages_each=table.ages[0].numel(),
-            kept=table.kept.data_ptr(),
-            kept_bytes=table.kept.shape[1] * number,
-            nowhere=table.n,
-            columns=self._address(blocks.columns),
-            blocks=len(blocks.group),
-            size=blocks.columns.shape[2],
-            group=self._address(np.array(blocks.group, dtype=np.int64)),
-            begins_after=self._address(begins_after),
-            draw=drawing().address,
-            seed=trainer.settings.seed,
-            nodes=len(data.numbers),
-            steps=self._address(table.steps),
-            offsets=self._address(data.offsets),
-            indices=self._address(data.indices),
-            numbers=self._address(data.numbers),
-            progress=self._address(self._progress),
-        )
-
-    def _site(
-        self,
-        programme: Unlocked,
-        group: Group,
-        buffer: BatchBuffer,
-        trainer: Trainer,
-        table: Table,
-        counters: Tensor,
-    ) -> Site:
-        size, (rows, local_steps, batch) = self._job.size, buffer.gathered[0].shape[:3]
-        columns = torch.zeros(6, size, dtype=torch.int64)
-        # Other tensors of the same memory: threads that count references to one would disturb each other.
-        tables = (each.detach() for each in (table.rows, table.ages, table.kept, counters))
-        inputs = pointers_of((*tables, columns, *buffer.gathered))
-        self._handles.append(inputs)
-        leaves = (Leaf * len(buffer.bytes))(
-            *(
-                Leaf(self._address(pool), self._address(gathered), pool.shape[1])
-                for pool, gathered in zip(buffer.pool.bytes, buffer.bytes, strict=True)
-            )
-        )
-        self._kept += [columns, leaves]
-        return Site(
-            run=programme.run,
-            container=programme.container,
-            inputs=ctypes.addressof(inputs),
-            input_count=len(inputs),
-            columns=columns.data_ptr(),
-            leaves=ctypes.addressof(leaves),
-            leaf_count=len(leaves),
-            samples=self._address(np.zeros(rows * local_steps * batch, dtype=np.int64)),
-            local_steps=trainer.settings.local_steps,
-            size=batch,
-            trains=group.trains,
-        )
-
-    def _address(self, array: NDArray[Any]) -> int:
-        """Where an array lies, which stays there until all is done."""
-        assert array.flags.c_contiguous  # noqa: S101 - made so
-        self._kept.append(array)
-        return array.ctypes.data
-
-    def finish(self, during: Callable[[float], None] = lambda share: None) -> None:
-        """Carry out what is left.
+        """Carry out blocks; when this returns or raises, nobody writes to the table any more.
 
         Parameters
         ----------
+        blocks : Blocks
+        table : Table
+        programmes : mapping of int to sequence of Unlocked
+            Of each group, for each thread.
+        workers : Workers
         during : callable
             Told now and then which share of the blocks is done.
 
@@ -162,52 +74,164 @@ class NativeBlocks:
         RuntimeError
             If a compiled programme failed.
         """
+        found = library()
+        assert found is not None  # noqa: S101 - whoever has unlocked programmes has asked
+        sites = self._sites_of(table, programmes)
+        job, kept = self._job(blocks, table, sites)
+        count, progress = len(blocks.group), self._progress
+        progress[:] = 0
+        kind = (count.bit_length(), -(-count // len(blocks.wave_ends)))
+        helpers: list[Future[int]] = []
         try:
-            left = True
-            while left:
-                before, began = int(self._progress[_DONE]), time.perf_counter()
-                code = self._library.blocks_run(self._job, 0, int(_SLICE * 1e9))
-                done = int(self._progress[_DONE])
-                if code < 0:
-                    raise RuntimeError("a compiled programme failed")
+            code = 0
+            while not code:
+                began, before = time.perf_counter(), int(progress[_DONE])
+                split = workers.splits(kind)
+                progress[_ALONE] = not split
+                if split and not helpers:
+                    helpers = [
+                        workers.start(found.blocks_run, job, thread, 0) for thread in range(1, workers.threads)
+                    ]
+                if not split:
+                    _join(helpers)
+                code = found.blocks_run(job, 0, int(_SLICE * 1e9))
+                if code:
+                    _join(helpers)
+                done = int(progress[_DONE])
                 if done > before:
-                    pace = (time.perf_counter() - began) / (done - before)
-                    self._workers.learn(_KEY, split=self._is_split, pace=pace)
-                left = code == 0
-                if left:
-                    self._choose()
-                during(done / self._job.blocks)
-            self._join()
+                    workers.learn(kind, split=split, pace=(time.perf_counter() - began) / (done - before))
+                during(done / count)
         finally:
-            self.stop()
-        if self._progress[_FAILED]:
+            progress[_ALONE] = 1
+            _join(helpers)
+            del kept
+        if progress[_FAILED]:
             raise RuntimeError("a compiled programme failed")
 
-    def _choose(self) -> None:
-        """Have other threads help, or not."""
-        split = self._workers.splits(_KEY)
-        if split == self._is_split:
-            return
-        self._is_split = split
-        if not split:
-            self._progress[_ALONE] = 1
-            self._join()
-            return
-        self._progress[_ALONE] = 0
-        self._helpers = [
-            self._workers.start(self._library.blocks_run, self._job, thread, 0)
-            for thread in range(1, self._workers.threads)
-        ]
+    def _sites_of(self, table: Table, programmes: Programmes) -> _Sites:
+        if self._sites is None or not self._sites.serve(table, programmes):
+            self.close()
+            self._sites = _Sites(table, programmes, self._groups, self._buffers, self._trainer)
+        return self._sites
 
-    def _join(self) -> None:
-        for helper in self._helpers:
-            helper.result()
-        self._helpers = []
+    def _job(self, blocks: Blocks, table: Table, sites: _Sites) -> tuple[Job, list[NDArray[Any]]]:
+        """The job, and the arrays it points to."""
+        data, ends = self._trainer.data, blocks.wave_ends
+        group = np.array(blocks.group, dtype=np.int64)
+        begins_after = np.repeat([0, *ends[:-1]], np.diff(ends, prepend=0)).astype(np.int64)
+        arrays = {
+            "columns": np.ascontiguousarray(blocks.columns),
+            "group": group,
+            "begins_after": begins_after,
+            "steps": table.steps,
+            "offsets": data.offsets,
+            "indices": data.indices,
+            "numbers": data.numbers,
+            "progress": self._progress,
+        }
+        number = table.rows.element_size()
+        job = Job(
+            rows=table.rows.data_ptr(),
+            row_bytes=table.rows.shape[1] * number,
+            number_bytes=number,
+            ages=table.ages.data_ptr(),
+            ages_each=table.ages.shape[1] if table.ages.dim() > 1 else 1,
+            kept=table.kept.data_ptr(),
+            kept_bytes=table.kept.shape[1] * number,
+            nowhere=table.n,
+            blocks=len(group),
+            size=blocks.columns.shape[2],
+            draw=drawing().address,
+            seed=self._trainer.settings.seed,
+            nodes=len(data.numbers),
+            sites=sites.address,
+            groups=len(self._groups),
+            **{name: _address(array) for name, array in arrays.items()},
+        )
+        return job, list(arrays.values())
 
-    def stop(self) -> None:
-        """Take no more blocks, and wait for those that are being carried out: nobody writes to the table after."""
-        self._progress[_ALONE] = 1
-        self._join()
-        for handles in self._handles:
-            self._library.blocks_release(handles, len(handles))
+    def close(self) -> None:
+        """Let the table go."""
+        if self._sites is not None:
+            self._sites.close()
+            self._sites = None
+
+
+class _Sites:
+    """What each thread needs for blocks of each group, of one table."""
+
+    def __init__(
+        self,
+        table: Table,
+        programmes: Programmes,
+        groups: Sequence[Group],
+        buffers: Sequence[Sequence[BatchBuffer]],
+        trainer: Trainer,
+    ) -> None:
+        self._programmes = dict(programmes)
+        self._of = _tensors(table)
+        self._handles: list[ctypes.Array[ctypes.c_void_p]] = []
+        self._kept: list[Any] = [buffers]
+        self._sites = (Site * (len(buffers) * len(groups)))()
+        self.address = ctypes.addressof(self._sites)
+        local_steps = trainer.settings.local_steps
+        for thread, of_thread in enumerate(buffers):
+            for group, unlocked in programmes.items():
+                site = self._site(unlocked[thread], of_thread[group])
+                site.local_steps, site.trains = local_steps, groups[group].trains
+                self._sites[thread * len(groups) + group] = site
+
+    def serve(self, table: Table, programmes: Programmes) -> bool:
+        """Whether a table is still where it was, and all programmes are known."""
+        return programmes.items() <= self._programmes.items() and all(
+            ours is given for ours, given in zip(self._of, _tensors(table), strict=True)
+        )
+
+    def _site(self, programme: Unlocked, buffer: BatchBuffer) -> Site:
+        rows, local_steps, batch = buffer.gathered[0].shape[:3]
+        columns = torch.zeros(6, rows, dtype=torch.int64)
+        samples = np.zeros(rows * local_steps * batch, dtype=np.int64)
+        *tensors, steps = self._of
+        # Other tensors of the same memory: threads that count references to one would disturb each other.
+        tables = [each.detach() for each in (*tensors, torch.from_numpy(steps))]
+        inputs = pointers_of((*tables, columns, *buffer.gathered))
+        self._handles.append(inputs)
+        leaves = (Leaf * len(buffer.bytes))(
+            *(
+                Leaf(_address(pool), _address(gathered), pool.shape[1])
+                for pool, gathered in zip(buffer.pool.bytes, buffer.bytes, strict=True)
+            )
+        )
+        self._kept += [columns, samples, leaves, programme]
+        return Site(
+            run=programme.run,
+            container=programme.container,
+            inputs=ctypes.addressof(inputs),
+            input_count=len(inputs),
+            columns=columns.data_ptr(),
+            leaves=ctypes.addressof(leaves),
+            leaf_count=len(leaves),
+            samples=_address(samples),
+            size=batch,
+        )
+
+    def close(self) -> None:
+        found = library()
+        for handles in self._handles if found is not None else ():
+            found.blocks_release(handles, len(handles))
         self._handles = []
+
+
+def _tensors(table: Table) -> tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]:
+    return table.rows, table.ages, table.kept, table.steps
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Where an array lies, which its owner keeps."""
+    assert array.flags.c_contiguous  # noqa: S101 - made so
+    return array.ctypes.data
+
+
+def _join(helpers: list[Future[int]]) -> None:
+    while helpers:
+        helpers.pop().result()

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from sims.engine.allocator import keep_released_memory
 
-__all__ = ["Workers", "torch_threads"]
+__all__ = ["Paces", "Workers", "torch_threads"]
 
 T = TypeVar("T")
+Way = TypeVar("Way")
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
+
+
+class Paces(Generic[Way]):
+    """Which of several ways is the fastest, as measured, and now and then measured again."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Way, float] = {}
+        self._calls = 0
+
+    def choose(self, ways: Sequence[Way]) -> Way:
+        """The way to go next: the fastest, or one that has not been tried (lately)."""
+        for way in ways:
+            if way not in self._seconds:
+                return way
+        self._calls += 1
+        turn, at = divmod(self._calls, _CALLS_BEFORE_RETRY)
+        ranked = sorted(ways, key=self._seconds.__getitem__)
+        return ranked[0] if at or len(ranked) == 1 else ranked[1 + turn % (len(ranked) - 1)]
+
+    def learn(self, way: Way, seconds: float) -> None:
+        """Learn how many seconds an item took on a way."""
+        self._seconds[way] = 0.8 * self._seconds.get(way, seconds) + 0.2 * seconds
 
 
 class Workers:
@@ -42,8 +65,7 @@ class Workers:
             if self.threads > 1
             else None
         )
-        self._pace: dict[tuple[int, bool], float] = {}  # seconds an item, by kind and way
-        self._calls: dict[int, int] = {}
+        self._paces: dict[Hashable, Paces[bool]] = {}
 
     def share(self, run: Callable[[int, int, int], None], start: int, end: int) -> None:
         """Call ``run(thread, first, last)`` on consecutive parts of ``start … end``; return when all are done."""
@@ -57,20 +79,15 @@ class Workers:
         self._run(run, start, end, min(self.threads, items) if split else 1)
         self.learn(length, split=split, pace=(time.perf_counter() - began) / items)
 
-    def splits(self, kind: int) -> bool:
+    def splits(self, kind: Hashable) -> bool:
         """Whether work of a kind is to be split this time."""
         if self._pool is None or self._always:
-            return self._always and self._pool is not None
-        alone, shared = (self._pace.get((kind, split)) for split in (False, True))
-        calls = self._calls[kind] = self._calls.get(kind, -1) + 1
-        if alone is None or shared is None:
-            return alone is not None
-        return (shared < alone) != (calls % _CALLS_BEFORE_RETRY == 0)
+            return self._pool is not None
+        return self._paces.setdefault(kind, Paces()).choose((False, True))
 
-    def learn(self, kind: int, *, split: bool, pace: float) -> None:
+    def learn(self, kind: Hashable, *, split: bool, pace: float) -> None:
         """Learn how many seconds an item of work of a kind took, split or not."""
-        before = self._pace.get((kind, split), pace)
-        self._pace[kind, split] = 0.8 * before + 0.2 * pace
+        self._paces.setdefault(kind, Paces()).learn(split, pace)
 
     def start(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Call a function in another thread; there are as many others as ``threads`` without the caller's."""
