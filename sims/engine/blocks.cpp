@@ -8,7 +8,9 @@
 #include <cstring>
 #include <ctime>
 #include <initializer_list>
+#if defined(__linux__)
 #include <sched.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -25,6 +27,7 @@ int32_t aoti_torch_get_strides(Tensor tensor, int64_t** strides);
 namespace {
 
 constexpr int64_t kMostInputs = 64, kOutputs = 3, kColumns = 6;
+constexpr int64_t kAwake = 6000;  // looks, of some 20 ns each, before a thread that waits sleeps
 enum Column { kNode = 0, kKeep = 3, kStep = 4 };
 
 typedef int32_t (*Run)(void* container, Tensor* inputs, size_t, Tensor* outputs, size_t, void*, void*);
@@ -72,7 +75,7 @@ struct Job {
   int64_t* progress;  // `Progress`, each in a line of the cache of its own
 };
 
-enum Progress { kNext = 0, kDone = 8, kAlone = 16, kFailed = 24 };
+enum Progress { kNext = 0, kDone = 8, kAlone = 16, kFailed = 24, kCore = 32 };
 
 inline int64_t read(const int64_t* from) { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
 
@@ -92,16 +95,37 @@ inline void pause() {
 inline bool wait_until_done(const int64_t* progress, int64_t wanted) {
   for (int64_t tries = 0; read(progress + kDone) < wanted; ++tries) {
     if (read(progress + kFailed)) return false;
-    if (tries < 40000) {
+    if (tries < kAwake) {
       pause();
-    } else if (tries < 40020) {
-      sched_yield();
     } else {
       const timespec moment = {0, 20000};
       nanosleep(&moment, nullptr);
     }
   }
   return true;
+}
+
+// Leave the core of the first thread, where the system may have woken this one, for any other that it may use.
+void leave_core_of_first(const int64_t* progress) {
+#if defined(__linux__)
+  for (int64_t tries = 0; tries < kAwake && read(progress + kCore) < 0; ++tries) pause();
+  const int64_t core = read(progress + kCore);
+  cpu_set_t allowed, others;
+  if (core < 0 || core >= CPU_SETSIZE || sched_getcpu() != core || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+  others = allowed;
+  CPU_CLR(core, &others);
+  if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+  (void)progress;
+#endif
+}
+
+inline int64_t core_of_this_thread() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
 }
 
 inline void copy_sample(char* to, const char* from, int64_t bytes) {
@@ -176,6 +200,8 @@ extern "C" {
 int32_t blocks_run(const Job* job, int64_t thread, int64_t nanoseconds) {
   int64_t* progress = job->progress;
   const int64_t end = nanoseconds ? now() + nanoseconds : 0;
+  if (thread) leave_core_of_first(progress);
+  else __atomic_store_n(progress + kCore, core_of_this_thread(), __ATOMIC_RELEASE);
   for (;;) {
     if (read(progress + kFailed)) return -1;
     if ((thread && read(progress + kAlone)) || (end && now() >= end)) return 0;

@@ -98,8 +98,8 @@ class Engine:
         row_bytes = first.rows.element_size() * self.packing.width
         chosen = block_size if on_cpu else card_block_size
         self.block = block or chosen(row_bytes=row_bytes, nodes=everybody)
-        widths = (wave_width(nodes=n, block=self.block, threads=count) for count in (1, threads))
-        self._widths = tuple(dict.fromkeys(widths))
+        alone, shared = (wave_width(nodes=n, block=self.block, threads=count) for count in (1, threads))
+        self._widths = (alone, shared) if alone < self.block * threads else (shared,)
         self._paces: dict[int, Paces[int]] = {}
         self._batching = Batching.of(world)
         self.vectorised = self._batching.holds
@@ -151,7 +151,8 @@ class Engine:
         """
         started = time.perf_counter()
         groups, paces = self._groups, self._paces.setdefault(len(window).bit_length(), Paces())
-        width = paces.choose(self._widths) if self._is_native() else self._widths[0]
+        native = self._is_native()
+        width = paces.choose(self._widths) if native else self._widths[0]
         waves = compile_waves(
             window,
             groups.of,
@@ -171,7 +172,7 @@ class Engine:
         self.phases.waves += compiled - started
         self.phases.prepare += prepared - compiled
         executed = time.perf_counter() - prepared
-        if self._is_native():
+        if native:
             paces.learn(width, executed / max(1, len(waves.node)))
         self.phases.execute += executed
         self.phases.updates += len(waves.node)

@@ -27,7 +27,8 @@ __all__ = ["NativeBlocks"]
 
 Programmes = Mapping[int, Sequence[Unlocked]]
 _SLICE = 0.01  # seconds after which signals are seen, and the number of threads is thought over
-_NEXT, _DONE, _ALONE, _FAILED = 0, 8, 16, 24  # as in the source
+_MANY = 8  # bits of a number of blocks that take long enough for calls of threads not to matter
+_DONE, _ALONE, _FAILED, _CORE = 8, 16, 24, 32  # as in the source
 
 
 class NativeBlocks:
@@ -46,7 +47,7 @@ class NativeBlocks:
     ) -> None:
         self._trainer, self._groups, self._buffers = trainer, groups, buffers
         self._sites: _Sites | None = None
-        self._progress = np.zeros(32, dtype=np.int64)
+        self._progress = np.zeros(40, dtype=np.int64)
 
     def __call__(
         self,
@@ -79,8 +80,8 @@ class NativeBlocks:
         sites = self._sites_of(table, programmes)
         job, kept = self._job(blocks, table, sites)
         count, progress = len(blocks.group), self._progress
-        progress[:] = 0
-        kind = (count.bit_length(), -(-count // len(blocks.wave_ends)))
+        progress[:], progress[_CORE] = 0, -1
+        kind = (min(count.bit_length(), _MANY), -(-count // len(blocks.wave_ends)))
         helpers: list[Future[int]] = []
         try:
             code = 0

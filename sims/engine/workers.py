@@ -16,11 +16,16 @@ __all__ = ["Paces", "Workers", "torch_threads"]
 
 T = TypeVar("T")
 Way = TypeVar("Way")
+_FIRST_RETRIES = frozenset({4, 8, 16, 32})
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
 
 class Paces(Generic[Way]):
-    """Which of several ways is the fastest, as measured, and now and then measured again."""
+    """Which of several ways is the fastest, as measured, and now and then measured again.
+
+    A first measurement may have met a busy moment, so the slower ways are soon tried again, then ever more rarely;
+    and if one was faster than before, that alone counts: should it have been chance, it costs a few more measurements.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[Way, float] = {}
@@ -32,13 +37,16 @@ class Paces(Generic[Way]):
             if way not in self._seconds:
                 return way
         self._calls += 1
-        turn, at = divmod(self._calls, _CALLS_BEFORE_RETRY)
         ranked = sorted(ways, key=self._seconds.__getitem__)
-        return ranked[0] if at or len(ranked) == 1 else ranked[1 + turn % (len(ranked) - 1)]
+        if len(ranked) == 1 or (self._calls % _CALLS_BEFORE_RETRY and self._calls not in _FIRST_RETRIES):
+            return ranked[0]
+        return ranked[1 + self._calls % (len(ranked) - 1)]
 
     def learn(self, way: Way, seconds: float) -> None:
         """Learn how many seconds an item took on a way."""
-        self._seconds[way] = 0.8 * self._seconds.get(way, seconds) + 0.2 * seconds
+        before = self._seconds.get(way, seconds)
+        retried = seconds < before and before > min(self._seconds.values())
+        self._seconds[way] = seconds if retried else 0.8 * before + 0.2 * seconds
 
 
 class Workers:

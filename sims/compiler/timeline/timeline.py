@@ -15,7 +15,8 @@ from sims.compiler.timeline.conditions import Conditions
 
 __all__ = ["Timeline", "Window"]
 
-_MOST_OPERATIONS = 2_000_000
+_FEWEST_OPERATIONS, _MOST_OPERATIONS = 1 << 16, 2_000_000
+_OPERATIONS_PER_NODE = 64  # some thirty rounds, so that few waves are cut short by the end of a window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +54,15 @@ class Timeline:
     Parameters
     ----------
     conditions : Conditions
-    most_operations : int
-        Longest window, which bounds the memory a timeline takes.
+    most_operations : int, optional
+        Longest window, which bounds the memory a timeline takes, and how long an engine goes on without a change.
     """
 
-    def __init__(self, conditions: Conditions, *, most_operations: int = _MOST_OPERATIONS) -> None:
+    def __init__(self, conditions: Conditions, *, most_operations: int | None = None) -> None:
         self.conditions = conditions
         n = conditions.n
+        if most_operations is None:
+            most_operations = min(max(_OPERATIONS_PER_NODE * n, _FEWEST_OPERATIONS), _MOST_OPERATIONS)
         buckets = int(np.clip(n // 8, 64, 1 << 20))
         self._calendar = calendar.new_calendar(
             capacity=4 * n + 4 * conditions.capacity + 64,
