@@ -10,14 +10,14 @@ from __future__ import annotations
 import ctypes
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Unlocked", "pointers_of", "unlocked_runners"]
+__all__ = ["Unlocked", "pointers_of", "tensors_of", "unlocked_runners"]
 
 _PREFIX = "AOTInductorModelContainer"
 
@@ -70,9 +70,7 @@ class Unlocked:
                 None,
             )
         )
-        steal = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs
-        results: list[Tensor] = steal([_capsule(pointer, None, None) for pointer in outputs])
-        return results
+        return tensors_of(outputs)
 
     def __del__(self) -> None:
         if self._handle:
@@ -83,6 +81,13 @@ def pointers_of(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
     """Handles of tensors as torch's C interface has them; whoever gets them has to free them."""
     handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
     return (ctypes.c_void_p * len(handles))(*(_pointer(handle, None) for handle in handles))
+
+
+def tensors_of(pointers: Iterable[int]) -> list[Tensor]:
+    """Tensors of such handles, which are freed."""
+    steal = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs
+    found: list[Tensor] = steal([_capsule(pointer, None, None) for pointer in pointers])
+    return found
 
 
 def unlocked_runners(

@@ -91,7 +91,8 @@ class NativeBlocks:
                 progress[_ALONE] = not split
                 if split and not helpers:
                     helpers = [
-                        workers.start(found.blocks_run, job, thread, 0) for thread in range(1, workers.threads)
+                        workers.start(found.blocks_run, job, thread, 0)
+                        for thread in range(1, workers.threads)
                     ]
                 if not split:
                     _join(helpers)
