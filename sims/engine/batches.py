@@ -136,7 +136,7 @@ def _draw(
     numbers: Any,
     nodes: int,
 ) -> None:
-    """Number of each sample of B nodes' next local steps, ``[B, local_steps, S]``; of padding, whatever was there."""
+    """Number of each sample of the next local steps, ``[B, local_steps, S]``; nothing for padding."""
     start = _mix(uint64(seed) + _GOLDEN)
     for b in range(rows):
         if node[b] >= nodes:

@@ -57,8 +57,8 @@ def card_block_size(*, row_bytes: int, nodes: int) -> int:
 def wave_width(*, nodes: int, block: int, threads: int = 1) -> int:
     """Most updates in a wave: somewhat below what dependencies would allow.
 
-    A multiple of the block size; where several threads share every wave, of as many blocks as they are, so that none
-    has to wait for the last of them. With few nodes that may be a third of them, and part of each wave stays empty.
+    A multiple of the block size; where several threads share every wave, of as many blocks as they are, so that
+    none has to wait for the last of them. With few nodes that may be a third of them: waves are not quite full.
     """
     at_once = block * threads
     return max(1, (nodes // 5 + (threads > 1) * at_once // 2) // at_once) * at_once

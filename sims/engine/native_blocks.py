@@ -219,7 +219,8 @@ class _Sites:
 
     def close(self) -> None:
         found = library()
-        for handles in self._handles if found is not None else ():
+        assert found is not None  # noqa: S101 - these are its
+        for handles in self._handles:
             found.blocks_release(handles, len(handles))
         self._handles = []
 

@@ -130,7 +130,7 @@ class Programme:
         rewritten, options = self._rewritten(graph)
         package = self._package_file(rewritten, arguments, growing)
         if is_ours(package) or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
-            self._compile(rewritten, options, arguments, growing, package, threads, trials, unlocked)
+            self._compile(rewritten, options, arguments, growing, package, threads, trials, unlocked=unlocked)
 
     def __call__(self, thread: int, *arguments: Tensor) -> Any:
         """Call the function from thread number ``thread``."""
@@ -234,6 +234,7 @@ class Programme:
         package: Path,
         threads: int,
         trials: Trials,
+        *,
         unlocked: bool,
     ) -> None:
         try:
@@ -252,7 +253,7 @@ class Programme:
             logger.warning("%s could not be compiled and runs traced, more slowly: %s", self.name, error)
             return
         self.unlocked = several or []
-        self._runs = several if several and threads > 1 else [loaded] * threads
+        self._runs = [*several] if several and threads > 1 else [loaded] * threads
         self.thread_safe = several is not None or threads == 1
         self.tier = "compiled"
 

@@ -23,8 +23,8 @@ _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machine
 class Paces(Generic[Way]):
     """Which of several ways is the fastest, as measured, and now and then measured again.
 
-    A first measurement may have met a busy moment, so the slower ways are soon tried again, then ever more rarely;
-    and if one was faster than before, that alone counts: should it have been chance, it costs a few more measurements.
+    A first measurement may have met a busy moment, so the slower ways are soon tried again, then ever more rarely.
+    If one is faster than before, that alone counts: should it be chance, it costs a few more measurements.
     """
 
     def __init__(self) -> None:
