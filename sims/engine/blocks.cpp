@@ -26,7 +26,7 @@ int32_t aoti_torch_get_strides(Tensor tensor, int64_t** strides);
 
 namespace {
 
-constexpr int64_t kMostInputs = 64, kOutputs = 3, kColumns = 6;
+constexpr int64_t kMostInputs = 64, kOutputs = 3;
 constexpr int64_t kAwake = 6000;  // looks, of some 20 ns each, before a thread that waits sleeps
 enum Column { kNode = 0, kKeep = 3, kStep = 4 };
 
@@ -63,8 +63,8 @@ struct Job {
   int64_t ages_each;
   char* kept;
   int64_t kept_bytes, nowhere;
-  const int64_t* columns;  // [blocks, 6, B]
-  int64_t blocks, size;
+  const int64_t* columns;  // [blocks, lines, B]
+  int64_t blocks, lines, size;
   const int64_t* group;
   const int64_t* begins_after;  // blocks that are done before each
   Draw draw;
@@ -179,8 +179,8 @@ bool write(const Job& job, const int64_t* columns, Tensor* outputs) {
 }
 
 bool execute(const Job& job, const Site& site, int64_t block) {
-  const int64_t* columns = job.columns + block * kColumns * job.size;
-  std::memcpy(site.columns, columns, kColumns * job.size * 8);
+  const int64_t* columns = job.columns + block * job.lines * job.size;
+  std::memcpy(site.columns, columns, job.lines * job.size * 8);
   if (site.trains) gather(job, site, columns);
   Tensor inputs[kMostInputs], outputs[kOutputs];
   for (int64_t k = 0; k < site.input_count; ++k)

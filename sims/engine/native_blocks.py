@@ -77,7 +77,7 @@ class NativeBlocks:
         """
         found = library()
         assert found is not None  # noqa: S101 - whoever has unlocked programmes has asked
-        sites = self._sites_of(table, programmes)
+        sites = self._sites_of(table, programmes, lines=blocks.columns.shape[1])
         job, kept = self._job(blocks, table, sites)
         count, progress = len(blocks.group), self._progress
         progress[:], progress[_CORE] = 0, -1
@@ -110,10 +110,10 @@ class NativeBlocks:
         if progress[_FAILED]:
             raise RuntimeError("a compiled programme failed")
 
-    def _sites_of(self, table: Table, programmes: Programmes) -> _Sites:
+    def _sites_of(self, table: Table, programmes: Programmes, *, lines: int) -> _Sites:
         if self._sites is None or not self._sites.serve(table, programmes):
             self.close()
-            self._sites = _Sites(table, programmes, self._groups, self._buffers, self._trainer)
+            self._sites = _Sites(table, programmes, self._groups, self._buffers, self._trainer, lines)
         return self._sites
 
     def _job(self, blocks: Blocks, table: Table, sites: _Sites) -> tuple[Job, list[NDArray[Any]]]:
@@ -142,6 +142,7 @@ class NativeBlocks:
             kept_bytes=table.kept.shape[1] * number,
             nowhere=table.n,
             blocks=len(group),
+            lines=blocks.columns.shape[1],
             size=blocks.columns.shape[2],
             draw=drawing().address,
             seed=self._trainer.settings.seed,
@@ -169,7 +170,9 @@ class _Sites:
         groups: Sequence[Group],
         buffers: Sequence[Sequence[BatchBuffer]],
         trainer: Trainer,
+        lines: int,
     ) -> None:
+        self._lines = lines
         self._programmes = dict(programmes)
         self._of = _tensors(table)
         self._handles: list[ctypes.Array[ctypes.c_void_p]] = []
@@ -191,7 +194,7 @@ class _Sites:
 
     def _site(self, programme: Unlocked, buffer: BatchBuffer) -> Site:
         rows, local_steps, batch = buffer.gathered[0].shape[:3]
-        columns = torch.zeros(6, rows, dtype=torch.int64)
+        columns = torch.zeros(self._lines, rows, dtype=torch.int64)
         samples = np.zeros(rows * local_steps * batch, dtype=np.int64)
         *tensors, steps = self._of
         # Other tensors of the same memory: threads that count references to one would disturb each other.

@@ -54,7 +54,7 @@ class Job(ctypes.Structure):
         ("kept", _POINTER),
         *((name, _INT) for name in ("kept_bytes", "nowhere")),
         ("columns", _POINTER),
-        *((name, _INT) for name in ("blocks", "size")),
+        *((name, _INT) for name in ("blocks", "lines", "size")),
         *((name, _POINTER) for name in ("group", "begins_after", "draw")),
         *((name, _INT) for name in ("seed", "nodes")),
         *((name, _POINTER) for name in ("steps", "offsets", "indices", "numbers", "sites")),

@@ -21,10 +21,12 @@ from sims.engine.native_blocks import NativeBlocks
 from sims.engine.native_library import has_compiler, library
 from sims.engine.table import Table
 from sims.engine.workers import Paces, Workers
-from tests.sims.engine.test_engine import SETTINGS, both, relative
+from tests.sims.engine.test_engine import SETTINGS as OF_ENGINE
+from tests.sims.engine.test_engine import both, relative
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
 
+SETTINGS = OF_ENGINE | {"a codec": ["algorithm.codec=int8", "network.delay.seconds=0.3"]}
 RUN = ctypes.CFUNCTYPE(
     ctypes.c_int32,
     *(ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t),
@@ -85,6 +87,7 @@ def natively(monkeypatch):
         ("partitions with tokens", 1, 4),
         ("AD-PSGD with slow training", 2, 2),
         ("averaging alone", 2, 4),
+        ("a codec", 2, 4),
     ],
 )
 def test_rows_are_the_interpreters(name, threads, block, natively):
