@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep the memory of intermediate results for the next block."""
+"""Memory for rows: large pages for those of all nodes, and what is released kept for the next block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import sys
 from functools import cache
 from typing import Final
 
-__all__ = ["keep_released_memory"]
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["empty", "keep_released_memory"]
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -31,3 +35,12 @@ def keep_released_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
     mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+
+
+def empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Make a tensor on the processor that nobody has written to, in large pages where the system has some.
+
+    numpy asks the system for pages of 2 MiB, torch does not, and rows that are gathered from all over a table of
+    250 MB in pages of 4 KiB come a quarter more slowly: each begins with a look for its page.
+    """
+    return torch.from_numpy(np.empty(shape, dtype=torch.empty(0, dtype=dtype).numpy().dtype))

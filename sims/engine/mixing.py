@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from sims.engine.allocator import empty
 from sims.engine.workers import Workers
 
 __all__ = ["Mixing", "weighted_sums"]
@@ -42,7 +43,8 @@ class Mixing:
         if self._device.type != "cpu":
             return self._of_card(rows.dtype) @ rows
         given = rows.contiguous().numpy()
-        sums = np.empty((self._matrix.shape[0], given.shape[1]), dtype=given.dtype)
+        result = empty(self._matrix.shape[0], given.shape[1], dtype=rows.dtype)
+        sums = result.numpy()
         weights = self._weights.get(rows.dtype)
         if weights is None:
             weights = self._weights[rows.dtype] = self._matrix.data.astype(given.dtype)
@@ -51,7 +53,7 @@ class Mixing:
             weighted_sums(self._first, self._neighbours, weights, given, sums, first, last)
 
         self._workers.share(part, 0, len(sums))
-        return torch.from_numpy(sums)
+        return result
 
     def _of_card(self, dtype: torch.dtype) -> Tensor:
         if dtype not in self._on_card:
@@ -79,10 +81,11 @@ def weighted_sums(
     first: int,
     last: int,
 ) -> None:
-    """Write the weighted sums of the nodes ``first … last``: eight neighbours at a time, in order.
+    """Write the weighted sums of the nodes ``first … last``: up to eight neighbours at a time, in order.
 
-    A sum that is read and written once for eight neighbours leaves the memory's rate to their rows. Additions are
-    in the order of one neighbour after another, so results are the same to the bit.
+    A sum that is read and written once for eight neighbours leaves the memory's rate to their rows; what is left of
+    them, or all that a one-peer graph has, is taken by fours and twos. Additions are in the order of one neighbour
+    after another, so results are the same to the bit.
 
     Parameters
     ----------
@@ -107,8 +110,20 @@ def weighted_sums(
                 four = (((s[c] + w0 * x0[c]) + w1 * x1[c]) + w2 * x2[c]) + w3 * x3[c]
                 s[c] = (((four + w4 * x4[c]) + w5 * x5[c]) + w6 * x6[c]) + w7 * x7[c]
             k += 8
-        while k < end:
+        if k + 4 <= end:
+            w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+            x0, x1 = rows[neighbours[k]], rows[neighbours[k + 1]]
+            x2, x3 = rows[neighbours[k + 2]], rows[neighbours[k + 3]]
+            for c in range(len(s)):
+                s[c] = (((s[c] + w0 * x0[c]) + w1 * x1[c]) + w2 * x2[c]) + w3 * x3[c]
+            k += 4
+        if k + 2 <= end:
+            w0, w1 = weights[k], weights[k + 1]
+            x0, x1 = rows[neighbours[k]], rows[neighbours[k + 1]]
+            for c in range(len(s)):
+                s[c] = (s[c] + w0 * x0[c]) + w1 * x1[c]
+            k += 2
+        if k < end:
             w0, x0 = weights[k], rows[neighbours[k]]
             for c in range(len(s)):
                 s[c] += w0 * x0[c]
-            k += 1
