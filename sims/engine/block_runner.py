@@ -39,8 +39,8 @@ class Work:
     recipe : str
         What it depends on besides its arguments.
     function : callable
-        Of whole tensors, the places of the block's rows in them (int64 ``[B]``), and their batches
-        (``[B, batches, S, ...]`` of each tensor of a sample).
+        Of the block's rows of each tensor, and their batches (``[B, batches, S, ...]`` of each tensor of a
+        sample). It returns no view of these.
     repeats : int
         How often it is computed, a block at a time, each time on what it wrote and on the next batches.
     """
@@ -50,6 +50,26 @@ class Work:
     recipe: str
     function: Callable[..., tuple[Tensor, ...]]
     repeats: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Nodes cut into blocks: their numbers, ``[blocks, B]``, and the slices of those that follow one another."""
+
+    index: Ints
+    spans: list[slice | None]
+
+    @classmethod
+    def of(cls, nodes: Ints, size: int) -> _Cut:
+        """Blocks of ``size`` of some nodes, increasing; the last is filled up with its last node."""
+        blocks = -(-len(nodes) // size)
+        padding = np.repeat(nodes[-1:], blocks * size - len(nodes))
+        index = np.concatenate([nodes, padding]).reshape(blocks, size).astype(np.int64)
+        spans = [
+            slice(first, last + 1) if last - first == size - 1 else None
+            for first, last in zip(index[:, 0].tolist(), index[:, -1].tolist(), strict=True)
+        ]
+        return cls(index, spans)
 
 
 class BlockRunner:
@@ -92,6 +112,7 @@ class BlockRunner:
         self._expected_rounds, self._compile_when = expected_rounds, compile_when
         self._programmes: dict[tuple[str, int, int], Programme] = {}
         self._buffers: dict[tuple[int, int], list[BatchBuffer]] = {}
+        self._cuts: dict[int, _Cut] = {}
 
     def run(
         self,
@@ -119,21 +140,24 @@ class BlockRunner:
             members = everyone if among is None else everyone[among[everyone]]
             if not len(members):
                 continue
-            size = self._block_of(group)
-            blocks = -(-len(members) // size)
-            padding = np.repeat(members[-1:], blocks * size - len(members))
-            index = np.concatenate([members, padding]).reshape(blocks, size).astype(np.int64)
-            programme = self._programme(work, group, whole, index, steps)
-            task = self._task(work, group, programme, whole, into, index, steps)
+            cut = self._cut(group) if among is None else _Cut.of(members, self._block_of(group))
+            programme = self._programme(work, group, whole, cut, steps)
+            task = self._task(work, group, programme, whole, into, cut, steps)
             if programme.thread_safe:
-                self.workers.share(task, 0, blocks)
+                self.workers.share(task, 0, len(cut.index))
             else:
-                task(0, 0, blocks)
+                task(0, 0, len(cut.index))
 
     def _block_of(self, group: int) -> int:
         """Rows in a block of a group: of skewed partitions most groups are a few nodes."""
         fits = 1 << (len(self._members[group]) - 1).bit_length()
         return min(self.block, max(_FEWEST, fits))
+
+    def _cut(self, group: int) -> _Cut:
+        """All nodes of a group, which are cut the same way in every round."""
+        if group not in self._cuts:
+            self._cuts[group] = _Cut.of(self._members[group], self._block_of(group))
+        return self._cuts[group]
 
     def _task(
         self,
@@ -142,48 +166,61 @@ class BlockRunner:
         programme: Programme,
         whole: tuple[Tensor, ...],
         into: tuple[Tensor, ...],
-        index: Ints,
+        cut: _Cut,
         steps: Ints,
     ) -> Callable[[int, int, int], None]:
         buffers = self._buffers[group, work.batches]
 
         def run(thread: int, first: int, last: int) -> None:
             for b in range(first, last):
-                places = torch.from_numpy(index[b]).to(self.device)
+                read = whole
                 for repeat in range(work.repeats):
-                    batches = self._gathered(buffers[thread], index[b], steps + repeat * work.batches)
-                    outcome = programme(thread, *whole, places, *batches)
-                    for tensor, values in zip(into, outcome, strict=True):
+                    batches = self._gathered(buffers[thread], cut.index[b], steps + repeat * work.batches)
+                    rows, write = self._rows(read, cut, b)
+                    for tensor, values in zip(into, programme(thread, *rows, *batches), strict=True):
                         if tensor.dim() == 1 or tensor.shape[1]:
-                            tensor.index_copy_(0, places, values)
+                            write(tensor, values)
+                    read = into
 
         return run
+
+    def _rows(
+        self, whole: tuple[Tensor, ...], cut: _Cut, block: int
+    ) -> tuple[list[Tensor], Callable[[Tensor, Tensor], object]]:
+        """Rows of a block, which are copied only where they lie apart, and how its results are written."""
+        span = cut.spans[block]
+        if span is not None:
+            return [tensor[span] for tensor in whole], lambda tensor, values: tensor[span].copy_(values)
+        places = torch.from_numpy(cut.index[block]).to(self.device)
+        return (
+            [tensor.index_select(0, places) for tensor in whole],
+            lambda tensor, values: tensor.index_copy_(0, places, values),
+        )
 
     def _gathered(self, buffer: BatchBuffer, members: Ints, steps: Ints) -> tuple[Tensor, ...]:
         buffer.gather(self.world.trainer, members, np.zeros_like(members), steps)
         return buffer.on(self.device)
 
     def _programme(
-        self, work: Work, group: int, whole: tuple[Tensor, ...], index: Ints, steps: Ints
+        self, work: Work, group: int, whole: tuple[Tensor, ...], cut: _Cut, steps: Ints
     ) -> Programme:
         key, size = (work.name, work.batches, group), int(self._sizes[group])
         if key not in self._programmes:
-            made = self._made(work, group, whole, index, steps, self._compile_when)
+            made = self._made(work, group, whole, cut, steps, self._compile_when)
             self._programmes[key], self.phases.tiers[size] = made, made.tier
         return self._programmes[key]
 
     def operations(self, work: Work, whole: tuple[Tensor, ...], steps: Ints) -> int:
         """How many operations this is, traced; 0 if it cannot be."""
         group = int(np.argmax([len(members) for members in self._members]))
-        index = np.resize(self._members[group], (1, self._block_of(group)))
-        return self._made(work, group, whole, index, steps, "never").operations
+        return self._made(work, group, whole, self._cut(group), steps, "never").operations
 
     def _made(
         self,
         work: Work,
         group: int,
         whole: tuple[Tensor, ...],
-        index: Ints,
+        cut: _Cut,
         steps: Ints,
         compile_when: Compile,
     ) -> Programme:
@@ -194,12 +231,12 @@ class BlockRunner:
             for _ in range(self.workers.threads)
         ]
         self._buffers.setdefault((group, work.batches), buffers)
-        batches = self._gathered(buffers[0], index[0], steps)
+        batches = self._gathered(buffers[0], cut.index[0], steps)
         return Programme(
             work.function,
-            (*whole, torch.from_numpy(index[0]).to(self.device), *batches),
-            growing=tuple(range(len(whole))),
-            calls=self._expected_rounds * len(index) * work.repeats,
+            (*self._rows(whole, cut, 0)[0], *batches),
+            growing=(),
+            calls=self._expected_rounds * len(cut.index) * work.repeats,
             compile_when=compile_when,
             threads=self.workers.threads,
             name=f"{self.world.task.name}: {work.name} of {self._block_of(group)} rows",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from gossipfl.settings import TrainingSettings
 from gossipfl.tasks.failures import training_failures_named
 from gossipfl.training import Nodes
 from sims.compiler.timeline.speeds import steps_of_round
+from sims.engine.allocator import empty
 from sims.engine.batching import Batching
 from sims.engine.block_runner import BlockRunner, Work
 from sims.engine.buffers import batches_of
@@ -63,6 +65,7 @@ class BlockTraining:
             device=device,
             phases=phases,
         )
+        self._works: dict[tuple[int, int], Work] = {}
         self._batch = batches_of(world.trainer.data)
         self._at_once: int | None = None
         self._everyone = np.arange(len(world.trainer.data.counts))
@@ -102,14 +105,8 @@ class BlockTraining:
             into = [rows.new_empty(len(nodes), layout.trainable_size)]
             if layout.size > layout.trainable_size:
                 into.append(rows.new_empty(len(nodes), layout.size - layout.trainable_size))
-            work = Work(
-                name="gradients",
-                batches=1,
-                recipe=self.world.gradient_recipe,
-                function=self._gradients_of_block,
-            )
             with training_failures_named():
-                self.blocks.run(work, (rows.contiguous(),), tuple(into), nodes.steps.cpu().numpy())
+                self.blocks.run(self._gradients, (rows.contiguous(),), tuple(into), nodes.steps.cpu().numpy())
             gradients = into[0]
             if len(into) > 1:
                 rows = torch.cat([rows[:, : layout.trainable_size], into[1]], dim=1)
@@ -136,43 +133,51 @@ class BlockTraining:
 
     def _stepped(self, nodes: Nodes, counts: Ints) -> Nodes:
         """Train all nodes together if all do ``local_steps``, else step by step among ever fewer nodes."""
-        done = nodes.steps.to(nodes.rows.device, copy=True)
-        state = nodes.rows.clone(), nodes.ages.clone(), done, nodes.optimiser_state.clone()
-        together = self.settings.local_steps
-        on_cpu = (
-            nodes.rows.device.type == "cpu"
-        )  # elsewhere a step is one launch, and tracing many takes minutes
-        if (counts == together).all() and (on_cpu or together == 1):
-            at_once = self._steps_at_once(together, state, nodes)
-            work = self._training(at_once, together // at_once)
-            self.blocks.run(work, state, state, nodes.steps.cpu().numpy())
+        device, together, drawn = nodes.rows.device, self.settings.local_steps, nodes.steps.cpu().numpy()
+        before = tuple(
+            tensor.contiguous()
+            for tensor in (nodes.rows, nodes.ages, nodes.steps.to(device), nodes.optimiser_state)
+        )
+        # Elsewhere than on the CPU a step is one launch, and tracing many takes minutes.
+        if (counts == together).all() and (device.type == "cpu" or together == 1):
+            at_once = self._steps_at_once(together, before, drawn)
+            state = tuple(_room(tensor) for tensor in before)
+            self.blocks.run(self._training(at_once, together // at_once), before, state, drawn)
         else:
+            state = tuple(tensor.clone() for tensor in before)
             work = self._training(1)
             for step in range(int(counts.max())):
-                self.blocks.run(work, state, state, nodes.steps.cpu().numpy() + step, among=counts > step)
+                self.blocks.run(work, state, state, drawn + step, among=counts > step)
         rows, ages, _, optimiser_state = state
         # Counted where they are kept: on the CPU, by which batches are drawn, so the device is not waited for.
         steps = nodes.steps + torch.from_numpy(counts).to(nodes.steps.device)
         return replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
 
-    def _steps_at_once(self, together: int, state: tuple[Tensor, ...], nodes: Nodes) -> int:
+    def _steps_at_once(self, together: int, state: tuple[Tensor, ...], drawn: Ints) -> int:
         """Steps that are traced as one: few, where a step of the model is hundreds of operations to compile."""
         if self._at_once is None:
             self._at_once = 1
             if together > 1:
-                each = self.blocks.operations(self._training(1), state, nodes.steps.cpu().numpy())
+                each = self.blocks.operations(self._training(1), state, drawn)
                 fit = max(1, _MOST_OPERATIONS // max(1, each))
                 self._at_once = max(k for k in range(1, min(fit, together) + 1) if together % k == 0)
         return self._at_once
 
     def _training(self, batches: int, repeats: int = 1) -> Work:
-        return Work(
-            name="training",
-            batches=batches,
-            recipe=self.world.recipe,
-            function=self._steps_of_block,
-            repeats=repeats,
-        )
+        if (batches, repeats) not in self._works:
+            self._works[batches, repeats] = Work(
+                name="training",
+                batches=batches,
+                recipe=self.world.recipe,
+                function=self._steps_of_block,
+                repeats=repeats,
+            )
+        return self._works[batches, repeats]
+
+    @cached_property
+    def _gradients(self) -> Work:
+        recipe = self.world.gradient_recipe
+        return Work(name="gradients", batches=1, recipe=recipe, function=self._gradients_of_block)
 
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         rows, ages, steps, optimiser_state = (tensor.clone() for tensor in _state(nodes))
@@ -186,34 +191,30 @@ class BlockTraining:
         return after
 
     def _steps_of_block(
-        self,
-        rows: Tensor,
-        ages: Tensor,
-        steps: Tensor,
-        optimiser_state: Tensor,
-        places: Tensor,
-        *leaves: Tensor,
+        self, rows: Tensor, ages: Tensor, steps: Tensor, optimiser_state: Tensor, *leaves: Tensor
     ) -> tuple[Tensor, ...]:
-        nodes = Nodes(
-            rows=rows.index_select(0, places),
-            ages=ages.index_select(0, places),
-            steps=steps.index_select(0, places),
-            optimiser_state=optimiser_state.index_select(0, places),
-        )
+        before = Nodes(rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
+        after = before
         for step in range(leaves[0].shape[1]):
-            nodes = self.world.trainer.step_on(nodes, *self._batch(leaves, step))[0]
-        return _state(nodes)
-
-    def _gradients_of_block(self, rows: Tensor, places: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
-        nodes = Nodes(
-            rows=rows.index_select(0, places),
-            ages=torch.zeros_like(places),
-            steps=torch.zeros_like(places),
-            optimiser_state=rows.new_zeros(len(places), 0),
+            after = self.world.trainer.step_on(after, *self._batch(leaves, step))[0]
+        return tuple(
+            one.clone() if one is other else one
+            for one, other in zip(_state(after), _state(before), strict=True)
         )
+
+    def _gradients_of_block(self, rows: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
+        none = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+        nodes = Nodes(rows=rows, ages=none, steps=none, optimiser_state=rows.new_zeros(len(rows), 0))
         after, gradients = self.world.trainer.gradient_on(nodes, *self._batch(leaves, 0))
         untrained = after.rows[:, self.world.layout.trainable_size :]
-        return (gradients, untrained) if untrained.shape[1] else (gradients,)
+        return (gradients, untrained.clone()) if untrained.shape[1] else (gradients,)
+
+
+def _room(tensor: Tensor) -> Tensor:
+    """Room for a tensor's numbers, which will all be written."""
+    if tensor.device.type == "cpu":
+        return empty(*tensor.shape, dtype=tensor.dtype)
+    return torch.empty_like(tensor)
 
 
 def _state(nodes: Nodes) -> tuple[Tensor, ...]:

@@ -83,9 +83,9 @@ def weighted_sums(
 ) -> None:
     """Write the weighted sums of the nodes ``first … last``: up to eight neighbours at a time, in order.
 
-    A sum that is read and written once for eight neighbours leaves the memory's rate to their rows; what is left of
-    them, or all that a one-peer graph has, is taken by fours and twos. Additions are in the order of one neighbour
-    after another, so results are the same to the bit.
+    A sum that is read and written once for eight neighbours leaves the memory's rate to their rows; those left
+    over, or all that a one-peer graph has, are taken by fours and twos. Additions are in the order of one
+    neighbour after another, so results are the same to the bit.
 
     Parameters
     ----------
