@@ -65,9 +65,12 @@ class _Cut:
         blocks = -(-len(nodes) // size)
         padding = np.repeat(nodes[-1:], blocks * size - len(nodes))
         index = np.concatenate([nodes, padding]).reshape(blocks, size).astype(np.int64)
+        follow = index[:, -1] - index[:, 0] == size - 1
+        follow[len(nodes) // size :] = False  # the last repeats a node
+        firsts = index[:, 0].tolist()
         spans = [
-            slice(first, last + 1) if last - first == size - 1 else None
-            for first, last in zip(index[:, 0].tolist(), index[:, -1].tolist(), strict=True)
+            slice(first, first + size) if one else None
+            for first, one in zip(firsts, follow.tolist(), strict=True)
         ]
         return cls(index, spans)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gossipfl.training import Nodes
+from sims.engine.block_runner import _Cut
 from sims.engine.engine import Phases
 from sims.engine.local import BlockTraining
 from sims.engine.workers import Workers
@@ -100,6 +101,39 @@ def test_a_round_of_steps_is_the_same_however_many_are_traced_at_once(most, expe
     assert after.steps.equal(nodes.steps + 6)
 
 
+def test_rows_that_lie_one_after_another_are_not_copied_and_others_come_to_the_same(monkeypatch):
+    whole = ("task.partition=iid", "training.batch_size=4", "population.nodes=13", "task.options.model=mlp")
+    world, local = training_of(*whole)
+    local.blocks.block = 4
+    nodes, given = some_nodes(world), []
+    function = local.blocks._rows
+
+    def rows(tensors, cut, block):
+        found = function(tensors, cut, block)
+        given.append(found[0][0].untyped_storage().data_ptr() == nodes.rows.untyped_storage().data_ptr())
+        return found
+
+    monkeypatch.setattr(local.blocks, "_rows", rows)
+    after = local.update(nodes)
+    assert given[-4:] == [True, True, True, False]  # the last is one node, and filled up
+    assert not after.rows.equal(nodes.rows)
+    _, apart = training_of(*whole)
+    apart.blocks.block = 4
+    cut = apart.blocks._cut(0)
+    cut.spans[:] = [None] * len(cut.spans)
+    assert apart.update(nodes).rows.equal(after.rows)
+
+
+def test_nodes_before_training_stay_as_they_were():
+    world, local = training_of("task.options.model=mlp", "training.momentum=0.9")
+    nodes = some_nodes(world)
+    before = [tensor.clone() for tensor in (nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state)]
+    local.update(nodes)
+    local.update(nodes, torch.arange(len(nodes)) % 3)
+    now = (nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state)
+    assert all(one.equal(other) for one, other in zip(before, now, strict=True))
+
+
 def test_a_gradient_leaves_parameters_alone_and_lets_buffers_see_the_batch():
     world, local = training_of("task.options.model=batchnorm")
     nodes, trainable = some_nodes(world), world.layout.trainable_size
@@ -168,3 +202,14 @@ def test_nothing_that_was_handed_in_is_changed():
             before, (nodes.rows, nodes.ages, nodes.steps, nodes.optimiser_state), strict=True
         )
     )
+
+
+@pytest.mark.parametrize("nodes", [[0, 1, 2, 3, 4, 5, 6, 7], [3, 6], [0, 1, 2, 3, 5, 6, 7, 8, 9], [9]])
+def test_only_whole_blocks_of_nodes_that_follow_one_another_are_slices(nodes):
+    cut = _Cut.of(np.array(nodes), 4)
+    filled = [*nodes, *[nodes[-1]] * (-len(nodes) % 4)]
+    assert cut.index.reshape(-1).tolist() == filled
+    for index, span in zip(cut.index.tolist(), cut.spans, strict=True):
+        distinct_and_consecutive = index == list(range(index[0], index[0] + 4))
+        assert (span is not None) == distinct_and_consecutive
+        assert span is None or list(range(span.start, span.stop)) == index

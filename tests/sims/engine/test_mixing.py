@@ -36,6 +36,20 @@ def test_sums_are_those_of_scipy_to_the_bit(nodes, width, density, dtype, thread
     assert np.array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("degree", range(20))
+def test_every_number_of_neighbours_is_summed_in_order(degree):
+    generator = np.random.default_rng(degree)
+    rows = torch.from_numpy(generator.standard_normal((degree + 1, 37)).astype(np.float32))
+    entries = np.arange(degree + 1)[::-1].copy()  # an order that is not that of the numbers
+    weights = generator.standard_normal(degree + 1).astype(np.float32)
+    matrix = csr_array((weights, entries, np.array([0, degree + 1])), shape=(1, degree + 1))
+    found = Mixing(matrix, device=CPU, workers=Workers(1))(rows)
+    expected = np.zeros(37, dtype=np.float32)
+    for weight, j in zip(weights, entries, strict=True):
+        expected += weight * rows[j].numpy()
+    assert np.array_equal(found[0].numpy(), expected)
+
+
 def test_rows_that_are_not_finite_spoil_their_neighbours_alone():
     matrix = csr_array(np.array([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1.0]]))
     found = Mixing(matrix, device=CPU, workers=Workers(1))(torch.tensor([[torch.nan], [1.0], [2.0]]))

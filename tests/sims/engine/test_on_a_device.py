@@ -71,12 +71,11 @@ def test_a_step_of_the_keyboard_leaves_nothing_on_the_cpu(scenario):
         torch.zeros(n, dtype=torch.int64, device=at),
         torch.empty(n, world.trainer.optimiser_state_size, device=at),
     )
-    places = torch.zeros(n, dtype=torch.int64, device=at)
     pool = flatten((world.trainer.data.inputs, world.trainer.data.targets))[0]
     leaves = [torch.zeros(n, 1, 3, *leaf.shape[1:], dtype=leaf.dtype, device=at) for leaf in pool]
     with torch.no_grad():
-        after = local._steps_of_block(*state, places, *leaves)
-        (gradients,) = local._gradients_of_block(state[0], places, *leaves)
+        after = local._steps_of_block(*state, *leaves)
+        (gradients,) = local._gradients_of_block(state[0], *leaves)
     assert [tensor.device for tensor in (*after, gradients)] == [at] * 5
     assert [tensor.shape for tensor in after] == [tensor.shape for tensor in state]
 
