@@ -154,11 +154,13 @@ class Exchanges:
         missing = self._gone()
         sent = self._sent(exchange, messages=self._links.messages - self._unsent(missing))
         without = self._links.without(missing) if len(missing) else None
-        mixed, lies = self._links.mixed(sent.decoded, without), self._lies(sent, without)
-        if lies is None:
+        mixed = self._links.mixed(sent.decoded, without)
+        if self.hostile is None or not self.hostile.at_work:
             return sent.mixed(mixed)
-        lists, _ = self._links.neighbours(without)
-        for around in neighbourhoods(lists, sent.decoded, among=lies.victims):
+        self._require_all_of_complete("lies are told to each node")
+        lists, reach = self._links.neighbours(without)
+        lies, rows_around = self._lies(self.hostile, sent, without), reach(sent.decoded)
+        for around in neighbourhoods(lists, rows_around, among=lies.victims):
             told = lies.applied(around, _numbers(lists, around), _weighted_sums)
             if told is not around:
                 changes = torch.einsum("bk,bkd->bd", around.weights, told.rows - around.rows)
@@ -228,14 +230,12 @@ class Exchanges:
             self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, messages=messages)
-        if self._links.complete and len(self._links.numbers) < self.sequence.n:
-            raise NotSimulable(
-                "on the complete graph a rule looks at the rows of all nodes, and only some of them are here",
-                remedy="Choose another topology, or run it on one machine, without --shards.",
-            )
+        self._require_all_of_complete("a rule looks at the rows of all nodes")
         without = self._links.without(missing) if len(missing) else None
         lists, reach = self._links.neighbours(without)
-        lies, rows_around = self._lies(sent, without), reach(sent.decoded)
+        lying = self.hostile if self.hostile is not None and self.hostile.at_work else None
+        lies = None if lying is None else self._lies(lying, sent, without)
+        rows_around = reach(sent.decoded)
         rows = exchange.rows[:0]
 
         def outcome(around: Neighbourhood) -> Tensor:
@@ -260,15 +260,23 @@ class Exchanges:
     def _unsent(self, missing: MissingRows) -> int:
         return missing.unsent if self._part.leads else 0
 
-    def _lies(self, sent: Sent, without: csr_array | None) -> Lies | None:
-        """Return what hostile nodes send instead, if there are any, to those whom their rows reach."""
-        if self.hostile is None or not self.hostile.at_work:
-            return None
-        return self.hostile.lies(
+    def _require_all_of_complete(self, what: str) -> None:
+        if self._links.complete and len(self._links.numbers) < self.sequence.n:
+            raise NotSimulable(
+                f"on the complete graph {what}, and only some of them are here",
+                remedy="Choose another topology, or run it on one machine, without --shards.",
+            )
+
+    def _lies(self, hostile: HostileNodes, sent: Sent, without: csr_array | None) -> Lies:
+        """Return what hostile nodes send instead to those whom their rows reach."""
+        lists, reach = self._links.neighbours(without)
+        return hostile.lies(
             sent.decoded,
             self._exchange,
             lambda: self._links.matrix() if without is None else without,
             of=self._links.identity if without is None else without,
+            reach=reach,
+            numbers=lists.numbers,
         )
 
     def _sent(self, exchange: AnyExchange, *, messages: int, numbers: Tensor | None = None) -> Sent:

@@ -27,19 +27,22 @@ class Lies:
 
     Parameters
     ----------
-    rows : Tensor
-        Rows of all nodes as receivers would decode them if all were honest, ``[N, D]``.
+    hostile : HostileNodes
     told : Tensor
-        The same with the rows of those hostile nodes that send the same to all.
+        Rows of the nodes here and of all whose rows they hear, as receivers decode them, with those that hostile
+        nodes send to all: ``[B + H, D]``.
+    liars : Tensor
+        Which of these are hostile, bool ``[B + H]``.
+    everyone : Everyone
     """
 
-    def __init__(self, hostile: HostileNodes, rows: Tensor, told: Tensor, everyone: Everyone) -> None:
-        self.rows, self.told, self._hostile, self._everyone = rows, told, hostile, everyone
+    def __init__(self, hostile: HostileNodes, told: Tensor, liars: Tensor, everyone: Everyone) -> None:
+        self._told, self._liars, self._hostile, self._everyone = told, liars, hostile, everyone
 
     @property
     def victims(self) -> NDArray[np.bool_]:
-        """Nodes that may be lied to, bool ``[N]``: the honest."""
-        return ~self._hostile.mask
+        """Nodes here that may be lied to, bool ``[B]``: the honest."""
+        return ~self._hostile.mask[self._hostile.here]
 
     def applied(
         self, around: Neighbourhood, neighbours: Tensor, outcome: Callable[[Neighbourhood], Tensor]
@@ -51,11 +54,11 @@ class Lies:
         around : Neighbourhood
             Of b nodes, as it would be if all were honest.
         neighbours : Tensor
-            Numbers of the neighbours, int64 ``[b, K]``.
+            Places of the neighbours among the B + H, int64 ``[b, K]``.
         outcome : callable
             What the receivers make of a neighbourhood.
         """
-        mask = self._everyone.hostile
+        mask = self._liars
         lying = mask[neighbours] & around.present & ~mask[around.nodes][:, None]
         if not bool(lying.any()):
             return around
@@ -71,7 +74,7 @@ class Lies:
     ) -> Tensor:
         attack = self._hostile.attack
         if not isinstance(attack, Aimed):
-            return self.told[neighbours]
+            return self._told[neighbours]
         receivers = Receivers(
             around=around,
             numbers=around.nodes,
@@ -94,6 +97,8 @@ class HostileNodes:
     attack : Attack
     hostile : ndarray
         Bool ``[N]``.
+    here : ndarray, optional
+        Numbers of the nodes whose rows are here, int64 ``[B]``; by default all N.
     from_round : float
         First round of the attack.
     seed : int
@@ -108,9 +113,13 @@ class HostileNodes:
         from_round: float,
         seed: int,
         device: torch.device,
+        here: NDArray[np.int64] | None = None,
     ) -> None:
         self.attack, self.mask, self.from_round, self._seed = attack, hostile, from_round, seed
-        self.numbers = torch.from_numpy(np.flatnonzero(hostile)).to(device)
+        self.here: NDArray[np.int64] = np.arange(len(hostile)) if here is None else here
+        self.numbers = torch.from_numpy(self.here[hostile[self.here]]).to(device)
+        self._places = torch.from_numpy(np.flatnonzero(hostile[self.here])).to(device)
+        self._idle = torch.from_numpy(hostile[self.here]).to(device)
         self._liars: dict[int, Liars] = {}
         self.turn = -1
         self._mask = torch.from_numpy(hostile).to(device)
@@ -123,37 +132,52 @@ class HostileNodes:
 
     @property
     def at_work(self) -> bool:
-        """Whether the attack has begun."""
-        return self.turn >= 0 and len(self.numbers) > 0
+        """Whether the attack has begun, here or elsewhere."""
+        return self.turn >= 0 and bool(self.mask.any())
 
     def training(self, local: LocalTraining) -> LocalTraining:
-        """Local training of all nodes in this round."""
-        return local if self.attack.trains or not self.at_work else TrainingOfOthers(local, self._mask)
+        """Local training of the nodes here in this round."""
+        return local if self.attack.trains or not self.at_work else TrainingOfOthers(local, self._idle)
 
-    def lies(self, rows: Tensor, exchange: int, matrix: Callable[[], csr_array], *, of: object) -> Lies:
+    def lies(
+        self,
+        rows: Tensor,
+        exchange: int,
+        matrix: Callable[[], csr_array],
+        *,
+        of: object,
+        reach: Callable[[Tensor], Tensor],
+        numbers: NDArray[np.int64],
+    ) -> Lies:
         """Decide what is sent in one exchange.
 
         Parameters
         ----------
         rows : Tensor
-            ``[N, D]``.
+            Of the nodes here, as receivers would decode them if all were honest, ``[B, D]``.
         exchange : int
             Which exchange of the round.
         matrix : callable
             Gives the round's mixing matrix.
         of : object
             The same object as long as the matrix is the same.
+        reach : callable
+            From rows of the nodes here to these and those they hear, ``[B + H, D]``.
+        numbers : ndarray
+            Numbers of these, int64 ``[B + H]``.
         """
         if of is not self._matrix or self._links is None:
             self._matrix, self._links = of, KnownLinks(matrix, self.mask)
         told = rows
-        if isinstance(self.attack, SameToAll):
-            told = rows.index_copy(0, self.numbers, self._same_to_all(self.attack, rows, exchange))
-        return Lies(self, rows, told, Everyone(rows=rows, hostile=self._mask, links=self._links))
+        if isinstance(self.attack, SameToAll) and len(self.numbers):
+            told = rows.index_copy(0, self._places, self._same_to_all(self.attack, rows, exchange))
+        liars = self._mask[torch.from_numpy(numbers).to(self._mask.device)]
+        everyone = Everyone(rows=rows, hostile=self._mask, links=self._links)
+        return Lies(self, reach(told), liars, everyone)
 
     def _same_to_all(self, attack: SameToAll, rows: Tensor, exchange: int) -> Tensor:
         return self._liars_of(attack, exchange).rows(
-            torch.arange(len(self.numbers), device=rows.device), rows.index_select(0, self.numbers)
+            torch.arange(len(self.numbers), device=rows.device), rows.index_select(0, self._places)
         )
 
     def _liars_of(self, attack: SameToAll, exchange: int) -> Liars:

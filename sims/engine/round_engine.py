@@ -182,6 +182,7 @@ class RoundEngine:
         return HostileNodes(
             attack,
             ~self.world.honest,
+            here=self.part.numbers,
             from_round=section.from_round,
             seed=scenario.seed,
             device=self.device,

@@ -32,7 +32,7 @@ CLOCK = "clock."
 OPTIMISER_STATE = "momentum"
 """Name of optimiser states in a checkpoint, from before there were other optimisers."""
 
-_ATTACK = "attack."
+ATTACK = "attack."
 _ABSENT = f"{CLOCK}absent"
 
 
@@ -117,7 +117,7 @@ class RoundBased(Simulation):
             **(
                 {}
                 if hostile is None
-                else {f"{_ATTACK}{k}": v.cpu().numpy() for k, v in hostile.state().items()}
+                else {f"{ATTACK}{k}": v.cpu().numpy() for k, v in hostile.state().items()}
             ),
             "rows": nodes.rows.cpu().numpy(),
             "ages": nodes.ages.cpu().numpy(),
@@ -158,9 +158,9 @@ class RoundBased(Simulation):
         if self.engine.hostile is not None:
             self.engine.hostile.restore(
                 {
-                    name.removeprefix(_ATTACK): torch.from_numpy(kept)
+                    name.removeprefix(ATTACK): torch.from_numpy(kept)
                     for name, kept in state.items()
-                    if name.startswith(_ATTACK)
+                    if name.startswith(ATTACK)
                 }
             )
         if exchanges.masked_sums is not None:

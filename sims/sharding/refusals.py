@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipfl.attacks import Poisoned
+from gossipfl.attacks import Attack, Poisoned, SameToAll
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.world import World
@@ -30,12 +30,24 @@ def require_divisible(scenario: Scenario, world: World) -> None:
         )
     if scenario.masked_sums is not None:
         raise NotSimulable("masked_sums are not computed in shards", remedy=_HERE)
-    if scenario.attack is not None and not isinstance(scenario.attack.build(), Poisoned):
+    if scenario.attack is not None:
+        _require_divisible_attack(scenario.attack.name, scenario.attack.build(), scenario)
+
+
+def _require_divisible_attack(name: str, attack: Attack, scenario: Scenario) -> None:
+    if isinstance(attack, Poisoned) or (scenario.algorithm.in_rounds and isinstance(attack, SameToAll)):
+        return
+    if isinstance(attack, SameToAll):
         raise NotSimulable(
-            f"attack {scenario.attack.name!r} looks at rows of all honest nodes",
-            expected="an attack in the data, such as label_flip",
+            f"attack {name!r} is on messages, which shards take in without looking at their senders",
+            expected="an algorithm in rounds, or an attack in the data, such as label_flip",
             remedy=_HERE,
         )
+    raise NotSimulable(
+        f"attack {name!r} looks at rows of all honest nodes",
+        expected="one that makes a row of its node's own, such as sign_flip, or false data, such as label_flip",
+        remedy=_HERE,
+    )
 
 
 def _require_plain_messages(scenario: Scenario) -> None:

@@ -15,7 +15,7 @@ from gossipfl.training import Nodes
 from sims.engine.engine import Arrays
 from sims.engine.neighbourhoods import Sparse
 from sims.running.message_driven import TIMELINE
-from sims.running.round_based import AUXILIARY, CLOCK, OPTIMISER_STATE
+from sims.running.round_based import ATTACK, AUXILIARY, CLOCK, OPTIMISER_STATE
 from sims.sharding.messages import SLOTS
 from sims.sharding.partition import Partition
 from sims.world import World
@@ -54,6 +54,8 @@ class RoundStates:
     def __init__(self, world: World, network: RoundNetwork, partition: Partition) -> None:
         shards = range(partition.shards)
         self._members = [partition.members(each) for each in shards]
+        holders = partition.shard[~world.honest]
+        self._hostile = [np.flatnonzero(holders == each) for each in shards]
         self._ends: list[Ints] = []
         self._of_links: set[str] = set()
         algorithm = world.scenario.algorithm.of_rounds(world.layout)
@@ -73,7 +75,9 @@ class RoundStates:
     def joined(self, states: Sequence[Arrays]) -> Arrays:
         """One state of those of all shards."""
         found: Arrays = {}
-        for name, first in states[0].items():
+        some = {name: array for state in states for name, array in state.items()}
+        for name in {**states[0], **some}:
+            first = states[0].get(name, some[name])
             if name == _PROGRESS:  # the round, and numbers of messages, bytes and updates
                 counted = sum(state[name][1:] for state in states)
                 found[name] = np.concatenate([first[:1], counted])
@@ -84,7 +88,8 @@ class RoundStates:
             places = self._places(name)
             whole = np.empty((sum(map(len, places)), *first.shape[1:]), dtype=first.dtype)
             for state, mine in zip(states, places, strict=True):
-                whole[mine] = state[name]
+                if name in state:  # what an attack remembers is only where there are hostile nodes
+                    whole[mine] = state[name]
             found[name] = whole
         return found
 
@@ -100,13 +105,15 @@ class RoundStates:
                 for part in parts:
                     part[name] = whole
                 continue
-            if name not in _OF_NODES and not name.startswith(AUXILIARY):
+            if name not in _OF_NODES and not name.startswith((AUXILIARY, ATTACK)):
                 continue  # of the records
             for part, mine in zip(parts, self._places(name), strict=True):
                 part[name] = whole[mine]
         return parts
 
     def _places(self, name: str) -> list[Ints]:
+        if name.startswith(ATTACK):
+            return self._hostile
         return self._ends if name in self._of_links else self._members
 
 

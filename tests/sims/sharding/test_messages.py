@@ -124,7 +124,8 @@ def test_a_window_is_cut_no_oftener_than_messages_can_cross_it(delay, steps):
     [
         (("gate.enabled=true",), "no gate"),
         (("engine.rows=int8",), "engine.rows"),
-        (("attack={name='sign_flip',share=0.2}",), "looks at rows of all honest nodes"),
+        (("attack={name='sign_flip',share=0.2}",), "is on messages"),
+        (("attack={name='alie',share=0.2}",), "looks at rows of all honest nodes"),
     ],
 )
 def test_what_is_done_to_messages_on_arrival_is_refused(overrides, said):

@@ -121,6 +121,47 @@ def test_every_feature_is_the_same_to_the_bit(feature):
     require_equal_records(one, many, atol=1e-6 if "float32" in str(FEATURES[feature]) else 1e-12)
 
 
+UNEVEN = "topology={name='erdos_renyi',p=0.4}"
+ATTACKS = {
+    "sign_flip, median": ("coordinate_median", UNEVEN, "attack={name='sign_flip',share=0.3}"),
+    "noise": ("d_psgd", UNEVEN, "attack={name='noise',share=0.3,from_round=2}"),
+    "replay": ("gradient_tracking", GRAPH, "attack={name='replay',share=0.2,lag=2}"),
+    "free riders": ("d_psgd", GRAPH, "attack={name='random',share=0.2}"),
+    "losses": ("d_psgd", UNEVEN, "attack={name='sign_flip',share=0.3}", *FEATURES["losses"]),
+    "one hostile node": ("d_psgd", "topology.name=ring", "attack={name='stale',share=0.07}"),
+    "fast codec": ("d_psgd", UNEVEN, "attack={name='sign_flip',share=0.3}", *FEATURES["codec"]),
+}
+"""Attacks that make a row of the node's own: another shard hears what the node's own shard made of it."""
+QUICK_ATTACKS = {"sign_flip, median", "one hostile node"}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(each, marks=() if each in QUICK_ATTACKS else pytest.mark.slow) for each in ATTACKS],
+)
+def test_every_attack_on_a_row_is_the_same_to_the_bit(attack):
+    name, *overrides = ATTACKS[attack]
+    made = scenario_of(name, *overrides)
+    honest = scenario_of(name, *(each for each in overrides if not each.startswith("attack")))
+    one = run(made, traces=TRACES)
+    require_equal(one, in_shards(made, 3))
+    assert not torch.equal(one.rows, run(honest, traces=TRACES).rows)
+
+
+@pytest.mark.parametrize("first", ["shards", pytest.param("one machine", marks=pytest.mark.slow)])
+def test_what_attackers_remember_is_resumed(first, tmp_path):
+    """A row of two rounds ago, of nodes that are not in all shards."""
+    made = scenario_of("d_psgd", GRAPH, "evaluate.every=1", "attack={name='replay',share=0.14,lag=2}")
+    stops = iter([False, False, True])
+    options = {run: {"traces": TRACES}, in_shards: {"shards": 4}}
+    begun, resumed = (in_shards, run) if first == "shards" else (run, in_shards)
+    part = begun(made, out=tmp_path / "run", interrupted=lambda: next(stops), **options[begun])
+    assert not part.finished
+    whole = run(made, traces=TRACES)
+    require_equal(whole, resumed(None, out=tmp_path / "run", resume=True, **options[resumed]))
+    require_equal(whole, in_shards(None, 3, out=tmp_path / "run", resume=True))
+
+
 @settings(max_examples=3, deadline=None)
 @given(
     nodes=st.integers(6, 20),
@@ -148,7 +189,12 @@ def test_means_of_all_are_the_same_to_rounding():
     [
         ((), "fedavg", "averages at a server"),
         (("masked_sums={range=8.0}", GRAPH), "d_psgd", "masked_sums"),
-        (("attack={name='sign_flip',share=0.2}", GRAPH), "d_psgd", "looks at rows of all honest nodes"),
+        (("attack={name='alie',share=0.2}", GRAPH), "d_psgd", "looks at rows of all honest nodes"),
+        (
+            ("attack={name='sign_flip',share=0.2}", "topology.name=complete"),
+            "d_psgd",
+            "on the complete graph lies are told to each node",
+        ),
         (("topology.name=complete",), "coordinate_median", "a rule looks at the rows of all nodes"),
     ],
 )
