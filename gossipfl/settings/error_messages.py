@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from gossipfl.settings.places import cited, value_at
 from topology.spelling import did_you_mean
@@ -44,8 +45,7 @@ def explained(
         A line for each mistake.
     """
     lines = []
-    for mistake in error.errors(include_url=False):
-        names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
+    for mistake, names in _of_one_alternative(error, table):
         if mistake["type"].startswith("union_tag"):
             names.append(mistake["ctx"]["discriminator"].strip("'"))
         place = _on_command_line(names, given or {}, table) or cited(source, text, names)
@@ -75,9 +75,40 @@ def explained(
     return "\n".join(lines)
 
 
+def _of_one_alternative(
+    error: ValidationError, table: Mapping[str, Any]
+) -> list[tuple[ErrorDetails, list[str]]]:
+    """Mistakes with their keys: where a value may have several forms, those of the form that it has.
+
+    A value that has none of the forms is one mistake, which names them all.
+    """
+    found: list[tuple[ErrorDetails, list[str]]] = []
+    for mistake in error.errors(include_url=False):
+        names = [str(part) for part in mistake["loc"] if not _is_union_tag(part, mistake["loc"], table)]
+        found.append((mistake, names))
+    kept: list[tuple[ErrorDetails, list[str]]] = []
+    for mistake, names in found:
+        others = [(each, at) for each, at in found if each is not mistake and at[: len(names)] == names]
+        if not others or not _is_of_form(mistake):
+            kept.append((mistake, names))
+            continue
+        same = [each for each, at in others if at == names and _is_of_form(each)]
+        if len(same) == len(others) and not any(at == names for _, at in kept):
+            forms = [expectation(each["msg"]).removeprefix("expected ") for each in (mistake, *same)]
+            forms = [form.partition(", unable")[0] for form in dict.fromkeys(forms)]
+            kept.append(({**mistake, "msg": f"expected {' or '.join(forms)}"}, names))
+    return kept
+
+
+def _is_of_form(mistake: ErrorDetails) -> bool:
+    """Whether a value is of another kind, rather than out of bounds."""
+    return mistake["type"].endswith(("_type", "_parsing"))
+
+
 def expectation(message: str) -> str:
     """Message of pydantic in the words of all others: what was expected."""
     message = message.removeprefix("Value error, ")
+    message = message.replace("a valid tuple", "a list").replace("a valid list", "a list")
     expected = message.removeprefix("Input should be ")
     if expected == message:
         return message
@@ -106,13 +137,15 @@ def _sentence(hint: str | None) -> str:
 
 
 def _is_union_tag(part: object, location: tuple[Any, ...], table: object) -> bool:
-    """Whether this part of pydantic's location is the tag of a variant, not a key in the file."""
+    """Whether this part of pydantic's location is one of several forms of a value, not a key in the file."""
     position = location.index(part)
     inner: Any = table
     for step in location[:position]:
         is_index = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
         if is_index or (isinstance(inner, dict) and step in inner):
             inner = inner[step]
+    if not isinstance(inner, (Mapping, BaseModel)):  # which have keys
+        return isinstance(part, str)
     return isinstance(inner, dict) and part in (inner.get("kind"), inner.get("name")) and part not in inner
 
 

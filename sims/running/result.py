@@ -48,7 +48,7 @@ class Progress:
     memory: MemoryEstimate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Recorded:
     """The records of a run: of one that has just ended, or read from its directory (`sims.load_run`).
 
@@ -82,6 +82,16 @@ class Recorded:
     rows: Tensor | None
     finished: bool
     summary: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """A line: what ran, how far it came, and the latest measurements."""
+        scenario, table = self.scenario, self.evaluations
+        means = [name for name in table.columns if name.endswith("_mean")]
+        latest = table[-1, ["round", *means]].row(0, named=True) if len(table) else {}
+        shown = [f"{name} = {value:.4g}" for name, value in latest.items() if value is not None]
+        state = "finished" if self.finished else "not finished"
+        told = ", ".join([f"{scenario.population.nodes} nodes", scenario.algorithm.name, state, *shown])
+        return f"{type(self).__name__}({scenario.name!r}: {told})"
 
     def to_pandas(self, *, nodes: bool = False) -> pd.DataFrame:
         """Return the evaluations as a frame of pandas.
@@ -125,7 +135,7 @@ class Recorded:
         return pd.DataFrame({name: table[name].to_numpy() for name in table.columns}).set_index(index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Result(Recorded):
     """The outcome of a run.
 

@@ -1,5 +1,7 @@
 """Runs read from their directories, and as frames of pandas."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,17 @@ def test_frames_are_indexed_by_round_and_node():
     assert each.shape == (4 * 24, 2)
     by_round = each.groupby("round")["accuracy"].mean()
     assert by_round.to_numpy() == pytest.approx(frame["accuracy_mean"].to_numpy())
+
+
+def test_a_result_is_shown_in_a_line():
+    result = run()
+    last = result.evaluations[-1]
+    named = f"Result({result.scenario.name!r}: {result.scenario.population.nodes} nodes, gossip_learning"
+    assert repr(result).startswith(f"{named}, finished, round = 6, ")
+    assert f"accuracy_mean = {last['accuracy_mean'].item():.4g}" in repr(result)
+    assert len(repr(result)) < 200
+    empty = replace(result, evaluations=result.evaluations[:0], finished=False)
+    assert repr(empty) == f"{named}, not finished)"
 
 
 def test_nodes_that_were_not_kept_are_not_made_up():

@@ -64,6 +64,24 @@ def test_mistakes(change, complaint):
         parse_scenario(SMALL.replace(*change), source="t")
 
 
+@pytest.mark.parametrize(
+    ("up", "said"),
+    [
+        ("0", "network.links.up: expected a number greater than 0; got 0"),
+        ("'fast'", "network.links.up: expected a valid number or a list; got 'fast'"),
+        ("[1, 2, 3, 0]", "network.links.up.3: expected a number greater than 0; got 0"),
+        (
+            "[1, 'x']",
+            "network.links.up.1: expected a valid number, unable to parse string as a number; got 'x'",
+        ),
+    ],
+)
+def test_a_value_of_several_forms_has_one_mistake_in_the_form_that_it_has(up, said):
+    with pytest.raises(InvalidScenario) as caught:
+        parse_scenario(SMALL, source="t", overrides=[f"network.links.up={up}"])
+    assert str(caught.value) == f"--set network.links.up={up}: {said}"
+
+
 def test_written_out_and_read_again_it_is_the_same():
     scenario = small(
         "churn.process={kind='sessions',online={median=3.0,spread=0.5},offline={median=1.0,spread=1.0}}",
