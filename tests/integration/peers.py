@@ -28,6 +28,9 @@ QUICK = {
     "evaluation": {"period": 0.5},
 }
 
+#: Refusals of peers that have no time: a mailbox is full, or a row came too late.
+BUSY = {"peer_busy", "exchange_timed_out"}
+
 
 def quick_settings(index=0, *, bootstrap=(), options=None, outgoing=(), **tables) -> PeerSettings:
     """Settings of a quick peer; ``tables`` replace single values, as ``exchange={"period": 1}``.
@@ -50,7 +53,7 @@ async def running(*peers: Peer):
     async with trio.open_nursery() as nursery:
         for peer in peers:
             nursery.start_soon(peer.run)
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             for peer in peers:
                 await peer.ready.wait()
         yield peers
@@ -69,6 +72,11 @@ async def network_of(directory: Path, count: int, *, first: int = 0, **changes):
         ]
         async with running(*others):
             yield [hub, *others]
+
+
+def refused_for_cause(peer: Peer) -> dict[str, int]:
+    """What a peer refused, and how often, but for what a busy machine alone may cause."""
+    return {what: n for what, n in peer.counters.refused.items() if what not in BUSY}
 
 
 class PeerProcess:

@@ -1,5 +1,6 @@
 """Caps on the bytes a second of a host."""
 
+import itertools
 import socket
 import sys
 
@@ -70,21 +71,37 @@ async def seconds_for(count, client, host, *, first):
     return trio.current_time() - began
 
 
+async def soon(measure, is_right):
+    """Measure until it is right: a busy machine may be slow, but not every time."""
+    for _ in range(20):
+        measured = await measure()
+        if is_right(measured):
+            return measured
+    raise AssertionError(f"not once in twenty times; at last {measured}")
+
+
 @pytest.mark.parametrize("capped", ["upload", "download"])
 @in_trio
 async def test_all_connections_together_keep_to_a_cap_that_may_change(capped):
-    count, size = 8, 4 * LARGE
+    count, size, cap, sent = 8, 4 * LARGE, MBITS * 1e6 / 8, itertools.count(1, 100)
     async with serving_host(size=LARGE) as one, serving_host(size=LARGE) as host:
-        await seconds_for(1, one, host, first=1)
-        uncapped = await seconds_for(count, one, host, first=2)
+        await seconds_for(1, one, host, first=next(sent))
         lane = one.link.upload if capped == "upload" else host.link.download
-        lane.limit(MBITS)
-        moved = lane.moved
-        seconds = await seconds_for(count, one, host, first=100)
-        assert count * size < lane.moved - moved < 1.1 * count * size
-        assert (lane.moved - moved) / seconds == pytest.approx(MBITS * 1e6 / 8, rel=0.1)
+
+        async def rate():
+            lane.limit(MBITS)
+            moved = lane.moved
+            seconds = await seconds_for(count, one, host, first=next(sent))
+            assert count * size < lane.moved - moved < 1.1 * count * size
+            assert (lane.moved - moved) / seconds < 1.1 * cap
+            return (lane.moved - moved) / seconds
+
+        await soon(rate, lambda rate: rate > 0.9 * cap)
         [connection] = host._table.of_peer(one.peer_id)
         if sys.platform == "linux":
             assert room_and_lock(connection._socket)[1] == (capped == "download")
         lane.limit(None)
-        assert max(uncapped, await seconds_for(count, one, host, first=200)) < seconds / 2
+        await soon(
+            lambda: seconds_for(count, one, host, first=next(sent)),
+            lambda seconds: seconds < count * size / cap / 2,
+        )

@@ -7,7 +7,7 @@ from gossipfl.algorithms.gossip.flow import Flow
 from sims.calibration.calibrate import calibrate
 from sims.replay import replay
 from tests.gossipfl.network.helpers import in_trio, until
-from tests.integration.peers import network_of, records_of
+from tests.integration.peers import network_of, records_of, refused_for_cause
 from tests.sims.compiler.declared import NAME
 
 PARTITIONED = {"kind": "partitioned", "parts": 4}
@@ -39,7 +39,7 @@ async def test_fixed_parts_have_ages_of_their_own(tmp_path, mode):
     async with network_of(tmp_path, 3, **tables) as peers:
         await until(lambda: all(set(parts_of(peer)) == set(range(4)) for peer in peers))
         assert all(peer._incarnation.learner.state.nodes.ages.shape == (1, 4) for peer in peers)
-        assert not any(peer.counters.refused for peer in peers)
+        assert not any(map(refused_for_cause, peers))
     assert_identical(peers)
 
 
@@ -47,7 +47,7 @@ async def test_fixed_parts_have_ages_of_their_own(tmp_path, mode):
 async def test_samples_of_numbers_are_drawn_anew_for_each_message(tmp_path):
     async with network_of(tmp_path, 3, gossip={"sharing": SUBSAMPLED}) as peers:
         await until(lambda: min(len(parts_of(peer)) for peer in peers) >= 12)
-        assert not any(peer.counters.refused for peer in peers)
+        assert not any(map(refused_for_cause, peers))
     for peer in peers:
         assert len(set(parts_of(peer))) > len(parts_of(peer)) / 2
     assert_identical(peers)
@@ -58,8 +58,8 @@ async def test_each_part_has_a_token_account(tmp_path):
     flow = {"kind": "generalized", "capacity": 4, "reserve": 2}
     tables = {"gossip": {"sharing": PARTITIONED, "flow": flow}, "exchange": {"mode": "push"}}
     async with network_of(tmp_path, 3, **tables) as peers:
-        await until(lambda: all(len(parts_of(peer)) >= 12 for peer in peers), seconds=40)
-        await until(lambda: all(accounts_of(peer) == set(range(4)) for peer in peers), seconds=40)
+        await until(lambda: all(len(parts_of(peer)) >= 12 for peer in peers))
+        await until(lambda: all(accounts_of(peer) == set(range(4)) for peer in peers))
     for peer in peers:
         decisions = records_of(peer.home, "tokens")
         received = [each["account"] for each in decisions if each["occasion"] == "receipt"]

@@ -26,14 +26,13 @@ def has_reacted(home):
 async def test_peers_send_what_they_can_pay_and_are_replayed(tmp_path, flow):
     tables = {"gossip": {"flow": flow}, "exchange": {"mode": "push"}}
     async with network_of(tmp_path, 4, **tables) as peers:
-        await until(lambda: all(has_reacted(peer.home) for peer in peers), seconds=90)
+        await until(lambda: all(has_reacted(peer.home) for peer in peers), seconds=300)
     for peer in peers:
         decisions = records_of(peer.home, "tokens")
         rings = [each["messages"] for each in decisions if each["occasion"] == "clock"]
         reactions = [each for each in decisions if each["occasion"] == "receipt"]
-        exchanges = records_of(peer.home, "exchange")
-        # Exchanges that were declined are offered to others, and some are under way at the end.
-        assert len(exchanges) <= 3 * sum(each["messages"] for each in decisions)
+        taken = [each for each in records_of(peer.home, "exchange") if each["outcome"] == "ok"]
+        assert len(taken) <= sum(each["messages"] for each in decisions)  # what was declined is offered again
         assert any(each["messages"] for each in reactions)
         assert sum(each["messages"] for each in decisions) <= len(rings)
         merges = [each["event"] for each in records_of(peer.home, "merge")]
