@@ -35,7 +35,7 @@ def in_trio(test):
     @functools.wraps(test)
     def run(*arguments, **keywords):
         async def main():
-            with trio.fail_after(60):
+            with trio.fail_after(600):
                 await test(*arguments, **keywords)
 
         trio.run(main)

@@ -14,11 +14,17 @@ FLOWS = [
 ]
 
 
-def has_reacted(home):
-    """Whether a peer has merged a dozen models, and answered to one at least with messages of its own."""
-    return len(records_of(home, "merge")) >= 12 and any(
-        each["messages"] for each in records_of(home, "tokens") if each["occasion"] == "receipt"
-    )
+def reactions_of(home):
+    return [each for each in records_of(home, "tokens") if each["occasion"] == "receipt"]
+
+
+def have_reacted(peers):
+    """Whether all have merged a dozen models, and one has answered models with messages of its own.
+
+    Not everyone need ever answer one: whoever began first has the oldest model, and to it no other's is useful.
+    """
+    merged = all(len(records_of(peer.home, "merge")) >= 12 for peer in peers)
+    return merged and any(each["messages"] for peer in peers for each in reactions_of(peer.home))
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda each: each["kind"])
@@ -26,14 +32,15 @@ def has_reacted(home):
 async def test_peers_send_what_they_can_pay_and_are_replayed(tmp_path, flow):
     tables = {"gossip": {"flow": flow}, "exchange": {"mode": "push"}}
     async with network_of(tmp_path, 4, **tables) as peers:
-        await until(lambda: all(has_reacted(peer.home) for peer in peers), seconds=300)
+        await until(lambda: have_reacted(peers), seconds=300)
     for peer in peers:
         decisions = records_of(peer.home, "tokens")
         rings = [each["messages"] for each in decisions if each["occasion"] == "clock"]
-        reactions = [each for each in decisions if each["occasion"] == "receipt"]
+        reactions = reactions_of(peer.home)
         taken = [each for each in records_of(peer.home, "exchange") if each["outcome"] == "ok"]
         assert len(taken) <= sum(each["messages"] for each in decisions)  # what was declined is offered again
-        assert any(each["messages"] for each in reactions)
+        if flow["kind"] == "randomized":
+            assert not any(each["messages"] for each in reactions if not each["useful"])
         assert sum(each["messages"] for each in decisions) <= len(rings)
         merges = [each["event"] for each in records_of(peer.home, "merge")]
         assert [each["merge_event"] for each in reactions] == merges[: len(reactions)]
