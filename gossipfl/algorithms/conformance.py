@@ -90,8 +90,6 @@ def _undeclared(algorithm: Algorithm) -> str | None:
     declared = type(algorithm)
     if not getattr(getattr(declared, "__dataclass_params__", None), "frozen", False):
         return "it must be a frozen dataclass: nodes share it"
-    if not declared.rule:
-        return "it has no `rule`, the line of mathematics that `gossipfl algorithms show` prints"
     model = settings_model(declared)
     kept = {key: value for key, value in settings_of(algorithm).items() if value is not None}
     again = with_settings(declared, model.model_validate(kept))

@@ -191,12 +191,14 @@ class Dataset:
 
 
 def _require_owners(owners: Tensor, samples: int, part: str) -> None:
-    if owners.shape == (samples,) and owners.dtype == torch.int64 and bool((owners >= 0).all()):
+    is_tensor = isinstance(owners, Tensor)
+    if is_tensor and owners.shape == (samples,) and owners.dtype == torch.int64 and bool((owners >= 0).all()):
         return
     raise InvalidTask(
         f"the owners of the {part} samples cannot be used",
-        expected=f"one number of 0 or more for each of {samples} samples, int64",
+        expected=f"a tensor: one number of 0 or more for each of {samples} samples, int64",
         got=describe(owners),
+        remedy=None if is_tensor else "Make one with torch.as_tensor.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -70,10 +71,6 @@ class Averaging(RoundAlgorithm):
 
     def ended(self, trained, rows):
         return trained.with_shared(rows, ages=trained.ages)
-
-
-class WithoutRule(Averaging):
-    rule = ""
 
 
 class Growing(Averaging):
@@ -158,7 +155,6 @@ class Raising(Averaging):
 @pytest.mark.parametrize(
     ("broken", "check", "words"),
     [
-        (WithoutRule, "its declaration is complete", "no `rule`"),
         (Growing, "shapes and dtypes stay", "auxiliary rows .* became"),
         (Narrowing, "shapes and dtypes stay", "expected float64 .*; got float32"),
         (Exploding, "shapes and dtypes stay", "NaN or infinite"),
@@ -180,10 +176,23 @@ def test_what_breaks_the_contract_is_named(broken, check, words):
     assert re.search(words, found[0]), found[0]
 
 
+def test_a_declaration_that_may_change_is_not_one():
+    changing = dataclass(type("Changeable", (RoundAlgorithm,), {"round": Averaging.round}))
+    assert "frozen dataclass" in problems(changing())["its declaration is complete"]
+
+
 def test_the_right_one_conforms_and_a_mean_that_moves_may_be_declared():
     assert problems(Averaging()) == {}
     declared = dataclass(frozen=True)(type("Declared", (Shrinking,), {"preserves_mean": False}))
     assert problems(declared()) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["noloco:NoLoCo", "balance:Balance", "decentlam:DecentLaM", "momentum_gossip:MomentumGossip"]
+)
+def test_the_algorithms_of_the_documentation_conform(name, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[3] / "examples")
+    assert problems(make_algorithm(name)) == {}
 
 
 def test_an_algorithm_may_choose_how_many_steps_each_node_does():

@@ -159,6 +159,8 @@ def test_owners_that_fit_no_samples_are_refused():
     for wrong in ([0, 1], [0, 1, -1], [0.0, 1.0, 1.0]):
         with pytest.raises(InvalidTask, match="owners of the training samples"):
             Dataset(**samples, owners=torch.tensor(wrong))
+    with pytest.raises(InvalidTask, match=r"got ndarray\. Make one with torch\.as_tensor"):
+        Dataset(**samples, owners=torch.tensor([0, 1, 1]).numpy())
 
 
 @pytest.mark.slow
