@@ -64,7 +64,11 @@ class Results:
         ]
 
     def tried(self, setting: str, method: str) -> tuple[dict[float, float], float | None]:
-        """Losses of the step sizes on the first seed, and the one that has to be tried next, if any is left."""
+        """Losses of the step sizes on the first seed, and the one that has to be tried next, if any is left.
+
+        Those of the setting in which step sizes were chosen, if that is another.
+        """
+        setting = SETTINGS[setting].tuned_in or setting
         first = {
             each["rate"]: each["loss"] for each in self.of(setting, method) if each["seed"] == self.seeds[0]
         }
@@ -76,12 +80,14 @@ class Results:
             tried[rate] = first[rate]
         return tried, None
 
+    def best(self, setting: str, method: str) -> float | None:
+        """The best of the step sizes that were tried."""
+        tried, _ = self.tried(setting, method)
+        return min(tried, key=lambda rate: tried[rate], default=None)
+
     def chosen(self, setting: str, method: str) -> dict[int, Run]:
         """Runs with the best step size, by seed."""
-        tried, _ = self.tried(setting, method)
-        if not tried:
-            return {}
-        best = min(tried, key=lambda rate: tried[rate])
+        best = self.best(setting, method)
         return {each["seed"]: each for each in self.of(setting, method) if each["rate"] == best}
 
     def todo(self, settings: Sequence[str], methods: Sequence[str]) -> Iterator[tuple[str, str, float, int]]:
@@ -92,10 +98,11 @@ class Results:
                     continue
                 _, rate = self.tried(setting, method)
                 if rate is not None:
-                    yield setting, method, rate, self.seeds[0]
+                    if not SETTINGS[setting].tuned_in:
+                        yield setting, method, rate, self.seeds[0]
                     continue
-                done = self.chosen(setting, method)
-                best = next(iter(done.values()))["rate"]
+                done, best = self.chosen(setting, method), self.best(setting, method)
+                assert best is not None  # all its step sizes were tried
                 yield from ((setting, method, best, seed) for seed in self.seeds if seed not in done)
 
     def seconds(self, setting: str, method: str) -> list[float]:
@@ -214,7 +221,8 @@ def line(results: Results, setting: str, method: str) -> str:
     times = "".join(f" {each:.3g} |" for each in results.seconds(setting, method)) if timed else ""
     rate = next(iter(runs.values()))["rate"]
     edge = ", edge" if rate in (min(tried), max(tried)) else ""
-    trials = f"{rate:g} of {len(tried)}{edge}"
+    there = SETTINGS[setting].tuned_in
+    trials = f"{rate:g}, as of {there}" if there else f"{rate:g} of {len(tried)}{edge}"
     losses = interval([each["loss"] for each in runs.values()])
     yardstick = results.chosen(setting, yardstick_of(setting))
     common = [seed for seed in runs if seed in yardstick and method != yardstick_of(setting)]
@@ -272,10 +280,13 @@ def state(results: Results) -> str:
     rows = []
     for setting in SETTINGS:
         able = list(SETTINGS[setting].able())
-        trials = sum(len(results.tried(setting, method)[0]) for method in able)
+        there = SETTINGS[setting].tuned_in
+        trials = 0 if there else sum(len(results.tried(setting, method)[0]) for method in able)
         seeds = sum(len(results.chosen(setting, method)) for method in able)
         wanted = len(able) * len(results.seeds)
-        said = "not run" if not trials else f"{trials} of {len(able) * results.trials}"
+        said = f"{trials} of {len(able) * results.trials}" if trials else "not run"
+        if there:
+            said = f"as of {there}" if seeds else "not run"
         rows.append(f"| {setting} | {len(able)} | {said} | {seeds} of {wanted} |")
     return "\n".join(
         ["| setting | methods | step sizes tried | seeds with the best |", "|---|---|---|---|", *rows]

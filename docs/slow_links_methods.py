@@ -128,6 +128,8 @@ class Setting:
         Standard deviation of the logarithm of nodes' speeds; a node does as many steps as it has time for.
     batch : int
         Windows of text of a step.
+    tuned_in : str
+        Name of the setting whose best step sizes are taken; it has its own if empty.
     """
 
     options: Mapping[str, Any]
@@ -136,6 +138,7 @@ class Setting:
     absent: float = 0.0
     speeds: float = 0.0
     batch: int = 4
+    tuned_in: str = ""
 
     @property
     def timed(self) -> bool:
@@ -186,17 +189,19 @@ _SHORT: Mapping[str, Any] = {"size": "0.1M", "length": 64}
 _WORDS: Mapping[str, Any] = {"text": "sotu", "unit": "words", "size": "1.5M"}
 SETTINGS: Mapping[str, Setting] = {
     "characters": Setting({}),
-    "characters, 20 % absent": Setting({}, absent=0.2),
+    "characters, 20 % absent": Setting({}, absent=0.2, tuned_in="characters"),
     "characters, speeds apart": Setting({}, speeds=0.5),
-    "characters, 64 nodes": Setting({}, nodes=64),
+    "characters, 64 nodes": Setting({}, nodes=64, tuned_in="characters"),
     "short": Setting(_SHORT),
-    "short, 20 % absent": Setting(_SHORT, absent=0.2),
+    "short, 20 % absent": Setting(_SHORT, absent=0.2, tuned_in="short"),
     "short, speeds apart": Setting(_SHORT, speeds=0.5),
-    "short, 64 nodes": Setting(_SHORT, nodes=64),
+    "short, 64 nodes": Setting(_SHORT, nodes=64, tuned_in="short"),
     "words": Setting(_WORDS),
-    "words, 20 % absent": Setting(_WORDS, absent=0.2),
+    "words, 20 % absent": Setting(_WORDS, absent=0.2, tuned_in="words"),
     "words, speeds apart": Setting(_WORDS, speeds=0.5),
-    "words, 64 nodes": Setting({**_WORDS, "text": "shakespeare"}, nodes=64),  # there are 45 presidencies
+    "words, 64 nodes": Setting(
+        {**_WORDS, "text": "shakespeare"}, nodes=64, tuned_in="words"
+    ),  # there are 45 presidencies
 }
 
 

@@ -68,6 +68,23 @@ def test_what_was_done_is_not_done_again(maker, tmp_path):
     ]  # fmt: skip
 
 
+def test_step_sizes_of_another_setting_are_taken_when_all_were_tried_there(maker, tmp_path):
+    method, there = "NoLoCo, pairs", "short, 64 nodes"
+    tried = [run(method, rate, 0, loss) for rate, loss in ((0.003, 2.0), (0.001, 1.9))]
+
+    def left(runs):
+        return list(results_of(maker, tmp_path / "runs.jsonl", runs, trials=2).todo([there], [method]))
+
+    assert left(tried[:1]) == []
+    assert left(tried) == [(there, method, 0.001, seed) for seed in (0, 1, 2)]
+    done = [*tried, run(method, 0.001, 0, 2.5, task=there), run(method, 0.003, 1, 2.4, task=there)]
+    assert left(done) == [(there, method, 0.001, seed) for seed in (1, 2)]
+    done.append({"task": there, "method": method, "worlds": list(maker.WORLDS), "seconds": [1.0] * 4})
+    results = results_of(maker, tmp_path / "runs.jsonl", done, trials=2)
+    assert "| 0.001, as of short | 2.500 |" in maker.line(results, there, method)
+    assert f"| {there} | 16 | as of short | 1 of 48 |" in maker.state(results)
+
+
 def test_failures_are_kept_in_the_file_and_not_counted(maker, tmp_path):
     results = results_of(maker, tmp_path / "runs.jsonl", [{"error": "out of memory", "run": []}])
     results.add({"error": "again", "run": []})
