@@ -8,19 +8,21 @@ from typing import Any
 
 __all__ = [
     "ALONE",
+    "DILOCO",
     "METHODS",
+    "PLAIN_DILOCO",
     "RATES",
     "SETTINGS",
     "STEP_SECONDS",
     "WORLDS",
-    "YARDSTICK",
     "Method",
     "Setting",
     "next_rate",
 ]
 
 STEP_SECONDS = 0.5
-ALONE, YARDSTICK = "alone", "DiLoCo, all-reduce"
+ALONE = "alone"
+DILOCO, PLAIN_DILOCO = "DiLoCo, all-reduce", "DiLoCo, η = 1, β = 0, all-reduce"
 RATES = (0.003, 0.001, 0.01)
 """Step sizes that all methods begin with; each then goes on from its best."""
 
@@ -60,8 +62,8 @@ _PLAIN = {"momentum": 0.0, "outer_rate": 1.0}
 _STREAMED = {"fragments": 4, "overlap": 2, "codec": "qsgd:7:128"}
 METHODS: Mapping[str, Method] = {
     "all-reduce each step": Method("diloco", "", {**_ALL, "momentum": 0.0, "outer_rate": 1.0}, 1),
-    YARDSTICK: Method("diloco", "", _ALL),
-    "DiLoCo, η = 1, β = 0, all-reduce": Method("diloco", "", {**_ALL, **_PLAIN}),
+    DILOCO: Method("diloco", "", _ALL),
+    PLAIN_DILOCO: Method("diloco", "", {**_ALL, **_PLAIN}),
     "D-PSGD, ring": Method("d_psgd", "ring", {}, 1),
     "SAPS, 10 %, pairs": Method("saps", _PAIRS, {"share": 0.1}, 1),
     "NoLoCo, pairs": Method("noloco", _PAIRS, {}),
@@ -83,6 +85,9 @@ METHODS: Mapping[str, Method] = {
     "NoLoCo, η = 1, μ = 0, 2 bits, H = 5, base graph": Method(
         "noloco", "base", {**_PLAIN, "bits": 2, "reach": 4.0}, _H // 4
     ),
+    "NoLoCo, η = 1, μ = 0, 2 bits, H = 1, base graph": Method(
+        "noloco", "base", {**_PLAIN, "bits": 2, "reach": 8.0}, 1
+    ),
     "SparseLoCo, 25 of 4,096, α = 3, complete": Method(
         "sparseloco", "complete", {"codec": "chunk-top:25:4096", "decay": 1.0, "outer_rate": 3.0}
     ),
@@ -92,7 +97,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "NoLoCo, weights by steps, pairs": Method("noloco", _PAIRS, {"weighting": "steps"}, for_speeds=True),
 }
-_WITHOUT_WEIGHTS = ("DiLoCo, η = 1, β = 0, all-reduce", "NoLoCo, pairs")
+_WITHOUT_WEIGHTS = (PLAIN_DILOCO, "NoLoCo, pairs")
 WORLDS: Mapping[str, Mapping[str, Any]] = {
     "1 Gbit/s": {"delay": {"seconds": 0.01}, "links": {"up": 1000, "down": 1000}},
     "100/20": {"delay": {"seconds": 0.03}, "links": {"up": 20, "down": 100}},
@@ -130,6 +135,8 @@ class Setting:
         Windows of text of a step.
     tuned_in : str
         Name of the setting whose best step sizes are taken; it has its own if empty.
+    constant : bool
+        Whether step sizes are constant, in place of `schedule`.
     """
 
     options: Mapping[str, Any]
@@ -139,6 +146,7 @@ class Setting:
     speeds: float = 0.0
     batch: int = 4
     tuned_in: str = ""
+    constant: bool = False
 
     @property
     def timed(self) -> bool:
@@ -161,7 +169,7 @@ class Setting:
                 "learning_rate": rate,
                 "batch_size": self.batch,
                 "local_steps": method.local,
-                **schedule(self.steps),
+                **({} if self.constant else schedule(self.steps)),
                 "seed": seed,  # of batches; that of the scenario draws partners
             },
             "evaluate": {"every": self.steps // method.local, "samples": 400},
@@ -189,10 +197,12 @@ _SHORT: Mapping[str, Any] = {"size": "0.1M", "length": 64}
 _WORDS: Mapping[str, Any] = {"text": "sotu", "unit": "words", "size": "1.5M"}
 SETTINGS: Mapping[str, Setting] = {
     "characters": Setting({}),
+    "characters, constant step sizes": Setting({}, constant=True),
     "characters, 20 % absent": Setting({}, absent=0.2, tuned_in="characters"),
     "characters, speeds apart": Setting({}, speeds=0.5),
     "characters, 64 nodes": Setting({}, nodes=64, tuned_in="characters"),
     "short": Setting(_SHORT),
+    "short, constant step sizes": Setting(_SHORT, constant=True),
     "short, 20 % absent": Setting(_SHORT, absent=0.2, tuned_in="short"),
     "short, speeds apart": Setting(_SHORT, speeds=0.5),
     "short, 64 nodes": Setting(_SHORT, nodes=64, tuned_in="short"),

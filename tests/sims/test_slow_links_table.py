@@ -82,7 +82,7 @@ def test_step_sizes_of_another_setting_are_taken_when_all_were_tried_there(maker
     done.append({"task": there, "method": method, "worlds": list(maker.WORLDS), "seconds": [1.0] * 4})
     results = results_of(maker, tmp_path / "runs.jsonl", done, trials=2)
     assert "| 0.001, as of short | 2.500 |" in maker.line(results, there, method)
-    assert f"| {there} | 16 | as of short | 1 of 48 |" in maker.state(results)
+    assert f"| {there} | 17 | as of short | 1 of 51 |" in maker.state(results)
 
 
 def test_failures_are_kept_in_the_file_and_not_counted(maker, tmp_path):
@@ -93,7 +93,7 @@ def test_failures_are_kept_in_the_file_and_not_counted(maker, tmp_path):
 
 
 def test_a_line_says_what_was_seen(maker, tmp_path):
-    own, yardstick = "NoLoCo, pairs", maker.YARDSTICK
+    own, yardstick = "NoLoCo, pairs", maker.DILOCO
     runs = [run(name, rate, 0, loss) for name, loss in ((own, 2.5), (yardstick, 2.0)) for rate in (0.003,)]
     runs += [run(name, 0.003, seed, loss) for name, seed, loss in ((own, 1, 2.6), (yardstick, 1, 2.12))]
     runs.append(
@@ -112,7 +112,7 @@ def test_loss_against_bytes_is_of_those_that_beat_all_that_send_less(maker, tmp_
     sent = {
         "NoLoCo, pairs": (20.0, 2.5),
         "GASLoC, γ = 0.3, η = 1, pairs": (20.0, 2.6),
-        maker.YARDSTICK: (40.0, 2.4),
+        maker.DILOCO: (40.0, 2.4),
     }
     sent |= {"SAPS, 10 %, pairs": (60.0, 2.45), maker.ALONE: (0.1, 2.9)}
     runs = [run(name, 0.003, 0, loss, bytes=400_000 * size) for name, (size, loss) in sent.items()]
@@ -120,8 +120,22 @@ def test_loss_against_bytes_is_of_those_that_beat_all_that_send_less(maker, tmp_
     assert maker.against_bytes(results, "short").splitlines()[2:] == [
         f"| 0 |  | 2.900 | {maker.ALONE} |",
         "| 20 | 1/2 | 2.500 | NoLoCo, pairs |",
-        f"| 40 | 1 | 2.400 | {maker.YARDSTICK} |",
+        f"| 40 | 1 | 2.400 | {maker.DILOCO} |",
     ]
+
+
+def test_the_better_diloco_is_the_yardstick(maker, tmp_path):
+    for others, expected in (({}, maker.PLAIN_DILOCO), ({maker.DILOCO: 2.0}, maker.DILOCO)):
+        losses = {maker.PLAIN_DILOCO: 2.1, **others}
+        runs = [run(name, 0.003, 0, loss) for name, loss in losses.items()]
+        results = results_of(maker, tmp_path / "runs.jsonl", runs, trials=1, seeds=(0,))
+        assert maker.yardstick_of(results, "short") == expected
+    absent = [
+        run("SAPS, 10 %, pairs", 0.003, 0, loss, task=task)
+        for task, loss in (("short", 2.0), ("short, 20 % absent", 2.2))
+    ]
+    results = results_of(maker, tmp_path / "runs.jsonl", absent, trials=1, seeds=(0,))
+    assert maker.yardstick_of(results, "short, 20 % absent") == "SAPS, 10 %, pairs"
 
 
 def test_what_was_not_run_is_said_so(maker, tmp_path):
@@ -134,7 +148,7 @@ def test_what_was_not_run_is_said_so(maker, tmp_path):
 def test_absent_nodes_are_for_methods_that_can_be_without_them(maker):
     able = set(maker.SETTINGS["short, 20 % absent"].able())
     assert "NoLoCo, pairs" in able
-    assert maker.YARDSTICK not in able
+    assert maker.DILOCO not in able
 
 
 def test_seeds_are_of_models_batches_and_partners(maker):
@@ -160,6 +174,15 @@ def test_all_methods_have_one_schedule_that_ends_with_their_last_step(maker):
         assert rates == pytest.approx([0.01 / 20, 0.01, 0.01, 0.005, 0.0])
 
 
+def test_one_setting_has_constant_step_sizes_and_is_otherwise_the_same(maker):
+    settings = [maker.SETTINGS[name] for name in ("short", "short, constant step sizes")]
+    made = [each.tables(maker.METHODS["NoLoCo, pairs"], rate=0.01, seed=0) for each in settings]
+    dropped = {"schedule", "clock", "warm_up", "decay_share", "decay_age", "final_fraction"}
+    assert set(made[0]["training"]) - set(made[1]["training"]) == dropped
+    made[0]["training"] = {key: made[0]["training"][key] for key in made[1]["training"]}
+    assert made[0] == made[1]
+
+
 def test_what_is_said_to_send_an_eighth_or_a_fiftieth_does(maker):
     """Bits of a number that is sent, beside 2 · 32 of an all-reduce, at equal steps."""
     for name, least, most in (
@@ -168,7 +191,7 @@ def test_what_is_said_to_send_an_eighth_or_a_fiftieth_does(maker):
         ("NoLoCo, η = 1, μ = 0, 60 % in 2 bits, base graph", 50, 54),
         ("NoLoCo, η = 1, μ = 0, 60 % in 2 bits, pairs", 50, 54),
     ):
-        method, whole = maker.METHODS[name], maker.METHODS[maker.YARDSTICK]
+        method, whole = maker.METHODS[name], maker.METHODS[maker.DILOCO]
         bits = method.parameters["bits"] * method.parameters.get("share", 1.0) / method.local
         assert least <= 64 / whole.local / bits <= most
 
