@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gossipfl.errors import IncompatibleModel
 from gossipfl.layout import Layout
 
-__all__ = ["Rows", "from_tensors", "load_row", "require_width", "to_row", "to_tensors"]
+__all__ = ["Rows", "from_tensors", "load_row", "relaid", "require_width", "to_row", "to_tensors"]
 
 
 class Rows(Protocol):
@@ -156,3 +156,26 @@ def from_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> Tensor:
             )
         parts.append(entry.flat(tensor.detach()))
     return torch.cat(parts, dim=-1)
+
+
+def relaid(rows: Tensor, before: Layout, after: Layout, *, whole: tuple[Tensor, Layout]) -> Tensor:
+    """Rows in another layout of the same module, one that leaves out more or less of what is not trained.
+
+    Parameters
+    ----------
+    rows : Tensor
+        Shape ``[..., D]`` of ``before``.
+    before, after : Layout
+    whole : (Tensor, Layout)
+        A new module's row ``[D']``, which has what rows left out, and its layout, with nothing left out.
+    """
+    require_width(rows, before)
+    first, layout = whole
+    there = {entry.name: entry for entry in before.entries}
+    known = {entry.name: entry for entry in layout.entries}
+    made = rows.new_empty((*rows.shape[:-1], after.size))
+    for entry in after.entries:
+        source, held = (rows, there[entry.name]) if entry.name in there else (first, known[entry.name])
+        part = source[..., held.offset : held.offset + held.size]
+        made[..., entry.offset : entry.offset + entry.size] = part
+    return made

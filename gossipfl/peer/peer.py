@@ -39,7 +39,7 @@ from gossipfl.rounds.plan import round_algorithm
 from gossipfl.rows import load_row
 from gossipfl.settings import PeerSettings, load_settings, with_modules
 from gossipfl.tasks import Task, find_task
-from gossipfl.training import rehearse
+from gossipfl.training import constants_apart, rehearse
 from topology.plugins import also_search
 
 __all__ = ["Peer"]
@@ -139,6 +139,8 @@ class Peer:
         data = await run_abandonable(self.task.dataset)
         torch.set_num_threads(self.settings.runtime.threads)
         trainer = trainer_of(self.task, data, self.settings)
+        if keyboard is None:  # which knows rows as its own model has them
+            self.task, trainer = constants_apart(self.task, trainer)
         await run_abandonable(rehearse, self.task, trainer, data.test_inputs, data.test_targets)
         trainer = drawing_in_secret(
             trainer, self.home.privacy_ledger, note=partial(self.conditions.note, "privacy")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OwnTensors"]
+__all__ = ["OwnTensors", "with_parameters_of"]
 
 
 class OwnTensors:
@@ -34,3 +34,12 @@ class OwnTensors:
                 if self._is_own(name) and tensor.device != device
             }
         return self._copies[device]
+
+
+def with_parameters_of(body: nn.Module, module: nn.Module, names: Collection[str]) -> nn.Module:
+    """The module, with another's frozen parameters of these names in the place of its own equal ones."""
+    theirs = dict(body.named_parameters())
+    for name, parameter in module.named_parameters():
+        if name in names and name in theirs:
+            parameter.data = theirs[name].data
+    return module

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
 from gossipfl.tasks.naming import name_of
 from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.own_tensors import with_parameters_of
 from gossipfl.tasks.pretrained import Pretrained, PretrainedHead
 from gossipfl.tasks.samples import Tree, placed
 
@@ -70,7 +72,7 @@ class Task:
         with others are refused by name.
     constant : frozenset of str
         Names of frozen parameters and buffers that rows leave out: all models have them alike, and modules keep
-        them. Simulations find them (`gossipfl.training.constants_apart`); in peers there are none.
+        them (`gossipfl.training.constants_apart`).
     start : {'common', 'independent'}
         Whether all peers start from the same initial row. Averages of independently initialised networks are
         no better than chance (McMahan et al. 2017, Fig. 1), so leave it unless that is what you study.
@@ -108,6 +110,7 @@ class Task:
     statistics: str | None = None
     device: torch.device | None = None
     constant: frozenset[str] = frozenset()
+    _body: nn.Module | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -186,9 +189,33 @@ class Task:
         return made(self.model, name=self.name, seed=self.seed)
 
     def module_on_device(self) -> nn.Module:
-        """Make a new module as `build_module` does, on the task's device."""
+        """Make a new module as `build_module` does, on the task's device; with the body of `leaving_out`."""
         module = self.build_module()
-        return module if self.device is None else module.to(self.device)
+        if self.device is not None:
+            module = module.to(self.device)
+        return module if self._body is None else with_parameters_of(self._body, module, self.constant)
+
+    def leaving_out(self, names: Collection[str], *, body: nn.Module | None = None) -> Task:
+        """The same task, whose rows leave out frozen parameters and buffers of these names too.
+
+        Parameters
+        ----------
+        names : collection of str
+        body : torch.nn.Module, optional
+            Its frozen parameters of these names become those of all modules that are trained or evaluated.
+        """
+        lean = copy.copy(self)  # which has been checked
+        for cached in ("layout", "_evaluator"):
+            vars(lean).pop(cached, None)
+        object.__setattr__(lean, "constant", self.constant | frozenset(names))
+        object.__setattr__(lean, "_body", body if body is not None else self._body)
+        return lean
+
+    def whole_row(self) -> tuple[Tensor, Layout]:
+        """A new module's row with nothing left out, and its layout."""
+        module = self.build_module()
+        layout = layout_of(module, self.share)
+        return to_row(module, layout), layout
 
     def dataset(self) -> Dataset:
         """Read this peer's own data.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipfl.training.batches import batch_positions
-from gossipfl.training.constant import constants_apart
+from gossipfl.training.constant import constants_apart, without_constants
 from gossipfl.training.data import NodeData
 from gossipfl.training.fine_tuning import fine_tuned, places_of_head
 from gossipfl.training.nodes import PERSONAL, Nodes, has_diverged
@@ -31,4 +31,5 @@ __all__ = [
     "optimiser_of",
     "places_of_head",
     "rehearse",
+    "without_constants",
 ]

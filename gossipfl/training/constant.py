@@ -7,7 +7,7 @@ from dataclasses import replace
 from gossipfl.tasks import Task
 from gossipfl.training.trainer import Trainer
 
-__all__ = ["constants_apart"]
+__all__ = ["constants_apart", "without_constants"]
 
 
 def constants_apart(task: Task, trainer: Trainer) -> tuple[Task, Trainer]:
@@ -26,9 +26,16 @@ def constants_apart(task: Task, trainer: Trainer) -> tuple[Task, Trainer]:
     task, trainer
         The same ones where all that rows hold may change, or starts differ.
     """
-    constant = trainer.gradients.constant
-    if not constant:
+    return without_constants(task, trainer, trainer.gradients.constant)
+
+
+def without_constants(task: Task, trainer: Trainer, names: frozenset[str]) -> tuple[Task, Trainer]:
+    """Give a task and its training for rows that leave out tensors of these names.
+
+    Modules that the task makes from then on have the trainer's own frozen parameters: there is one body.
+    """
+    if not names:
         return task, trainer
-    lean = replace(task, constant=task.constant | constant)
+    lean = task.leaving_out(names, body=trainer.gradients.module)
     gradients = trainer.gradients.laid_out(lean.layout)
     return lean, replace(trainer, layout=lean.layout, gradients=gradients)

@@ -105,6 +105,11 @@ class RowGradients:
         found = self._habits.fixed & {entry.name for entry in self._layout.entries if entry.size}
         return found if found and (not self.changed or self.vectorised) else frozenset()
 
+    @property
+    def module(self) -> nn.Module:
+        """The module that rows go through."""
+        return self._own.module
+
     def laid_out(self, layout: Layout) -> RowGradients:
         """The same for rows of another layout: one that leaves out what is `constant`."""
         first, kept = self._initial_row, {entry.name for entry in layout.entries}

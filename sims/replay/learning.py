@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from gossipfl.peer.assembly import first_state, trainer_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.tasks import Dataset, Task, find_task
 from gossipfl.tasks.samples import describe, joined, signature
-from gossipfl.training import NodeData, Nodes, Trainer
+from gossipfl.training import NodeData, Nodes, Trainer, without_constants
 from sims.errors import NotSimulable
 from sims.replay.errors import KeyboardSealed, NotRecomputable, OtherTask
 from sims.replay.lives import Event, Life, RecordedData, RecordedPeer
@@ -36,6 +36,11 @@ class Learning:
     """Over that data, ``N = 1``."""
     algorithm: MessageAlgorithm
     """Of a peer that learned in rounds it is the one it would gossip by."""
+
+    def without(self, constant: frozenset[str]) -> Learning:
+        """The same, with rows that leave out tensors of these names, as the peers' own did."""
+        task, trainer = without_constants(self.task, self.trainer, constant)
+        return replace(self, task=task, trainer=trainer)
 
     def first_nodes(self, life: Life) -> Nodes:
         """The model before any training, ``B = 1``."""
@@ -104,6 +109,7 @@ class Learnings:
 
     def __init__(self, peers: Sequence[RecordedPeer]) -> None:
         self._known: dict[tuple[Any, ...], Learning] = {}
+        self._constant: frozenset[str] = frozenset()  # what all rows leave out
         self._tasks: dict[tuple[str, str], tuple[Task, Dataset]] = {}
         lives = [life for peer in peers for life in peer.lives.values()]
         for life in lives:
@@ -114,8 +120,9 @@ class Learnings:
                     got=f"task {life.task[:16]} in start {life.incarnation} of peer {life.peer}",
                     remedy="Replay the networks of different tasks one by one.",
                 )
-        for life in lives:
-            self.of(life)
+        kept = [self.of(life).trainer.gradients.constant for life in lives]
+        self._constant = frozenset.intersection(*kept) if kept else frozenset()
+        self._known = {key: learning.without(self._constant) for key, learning in self._known.items()}
 
     def of(self, life: Life, event: int | None = None) -> Learning:
         """How this start learned; of data that grew, in the event of this number, or at first.
@@ -147,12 +154,13 @@ class Learnings:
             task, data = self._task(task_key, life)
             if recorded is not None:
                 data = _as_recorded(data, recorded, life)
-            self._known[key] = Learning(
+            learning = Learning(
                 task=task,
                 data=data,
                 trainer=trainer_of(task, data, settings),
                 algorithm=gossip_algorithm(settings),
             )
+            self._known[key] = learning.without(self._constant)
         return self._known[key]
 
     def _task(self, key: tuple[str, str], life: Life) -> tuple[Task, Dataset]:

@@ -41,6 +41,19 @@ class Projected(nn.Module):
         return self.body(self.sign * (inputs * self.scale) @ self.projection)
 
 
+class OnABody(nn.Sequential):
+    """Layers on one that nothing trains, which is by far the largest."""
+
+    def __init__(self) -> None:
+        body = nn.Linear(16, 64).requires_grad_(requires_grad=False)
+        super().__init__(body, nn.Tanh(), nn.Linear(64, 3))
+        self.register_buffer("scale", torch.full((16,), 0.5))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = super().forward(self.scale * inputs)
+        return outputs
+
+
 class Shifted(nn.Sequential):
     """Starts a little apart from where the others do."""
 
@@ -51,6 +64,6 @@ class Shifted(nn.Sequential):
 
 
 def holding(*, kind: str, index: int = 0, shift: float = 0.0) -> Task:
-    """Blobs for a kind of module: ``mask``, ``constants`` or ``shift``."""
-    model = {"mask": Masked, "constants": Projected, "shift": lambda: Shifted(shift)}[kind]
+    """Blobs for a kind of module: ``mask``, ``constants``, ``body`` or ``shift``."""
+    model = {"mask": Masked, "constants": Projected, "body": OnABody, "shift": lambda: Shifted(shift)}[kind]
     return dataclasses.replace(blobs(index=index), name=f"blobs for {kind}", model=model)

@@ -76,15 +76,15 @@ def peers_of(tmp_path, body, name, parameters, **rounds):
 
 
 def test_authors_fine_tune_a_body_together(bodies):
-    text = SCENARIO.format(body=bodies / "0", name="noloco", parameters="momentum = 0.5", rounds=4)
-    result = run(parse_scenario(text, overrides=["evaluate.every=2"]), compile_when="never")
+    text = SCENARIO.format(body=bodies / "0", name="noloco", parameters="momentum = 0.5", rounds=2)
+    result = run(parse_scenario(text, overrides=["evaluate.every=1"]), compile_when="never")
     task = adapters.task(body=bodies / "0", authors=6, **SMALL)
     assert result.layout.size == result.layout.shared_size == task.layout.shared_size
-    assert result.evaluations["bytes"][-1] == 4 * 6 * 4 * task.layout.shared_size
+    assert result.evaluations["bytes"][-1] == 4 * 6 * 2 * task.layout.shared_size
     assert result.evaluations["loss_mean"][-1] < result.evaluations["loss_mean"][0]
 
     data = task.dataset()
-    last = result.nodes.filter(result.nodes["round"] == 4)
+    last = result.nodes.filter(result.nodes["round"] == 2)
     whole = torch.cat([result.rows, task.initial_row()[result.layout.size :].expand(6, -1)], dim=1)
     for author, row in enumerate(whole):
         own = data.test_owners == author

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from gossipfl.errors import CorruptCheckpoint
 from gossipfl.files import named_errors, write_atomically
+from gossipfl.rows import relaid
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_row", "save_checkpoint"]
+__all__ = ["Checkpoint", "left_out_of", "load_checkpoint", "read_row", "save_checkpoint"]
 
 _FORMAT = "gossipfl checkpoint 1"
 _AUXILIARY = "auxiliary."
@@ -131,6 +132,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, task: Task) -> None:
                 "view": checkpoint.view,
                 "rounds": checkpoint.rounds,
                 "saved_at": checkpoint.saved_at,
+                **({"left_out": sorted(task.constant)} if task.constant else {}),
             }
         ),
     }
@@ -179,6 +181,7 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
             )
     try:
         state = json.loads(metadata["state"])
+        tensors = _in_layout(path, tensors, _left_out(state), task)
         nodes = Nodes(
             rows=tensors["row"][None],
             ages=_ages(state),
@@ -206,8 +209,59 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
+def _left_out(state: Mapping[str, Any]) -> frozenset[str]:
+    """Names of frozen parameters and buffers that the rows of a file leave out; none in older files."""
+    names = state.get("left_out", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"expected a list of names left out, got {str(names)[:30]}")
+    return frozenset(names)
+
+
+def _in_layout(
+    path: Path, tensors: dict[str, Tensor], left_out: frozenset[str], task: Task
+) -> dict[str, Tensor]:
+    """The tensors with whole rows as the task lays them out, wherever the file has more or less of what stays."""
+    if left_out == task.constant:
+        return tensors
+    whole = first, layout = task.whole_row()
+    before, after = layout.without(left_out), task.layout
+    unknown = left_out - {entry.name for entry in layout.entries if entry.group == "untrained"}
+    if unknown or tensors["row"].shape != (before.size,):
+        raise ValueError(f"expected a row of {before.size} without {sorted(left_out)[:3]}")
+    fresh = relaid(first, layout, before, whole=whole)
+    for entry in before.entries:
+        place = slice(entry.offset, entry.offset + entry.size)
+        if entry.name in task.constant and not torch.equal(tensors["row"][place], fresh[place]):
+            raise CorruptCheckpoint(
+                f"the checkpoint {path} has other frozen numbers than the task at {entry.name!r}",
+                expected="those that the model begins with, as nothing trains them",
+                remedy="Use the model it was made with, or another --home for the new one.",
+            )
+    rows = {
+        name
+        for name, each in tensors.items()
+        if each.dim() and each.shape[-1] == before.size and name != _OPTIMISER_STATE
+    }
+    return tensors | {name: relaid(tensors[name], before, after, whole=whole) for name in rows}
+
+
+def left_out_of(path: Path) -> frozenset[str]:
+    """Names of frozen parameters and buffers that the rows of a checkpoint leave out.
+
+    Raises
+    ------
+    CorruptCheckpoint, HomeError
+        As in `read_row`.
+    """
+    _, metadata = _read(path)
+    try:
+        return _left_out(json.loads(metadata["state"]))
+    except _WRONG as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
 def read_row(path: Path) -> tuple[Tensor, int]:
-    """Read a checkpoint's row (shape ``[D]``, float32) and age, whatever its task.
+    """Read a checkpoint's row (shape ``[D]``, float32) and age, whatever its task; without what is left out.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -65,7 +66,7 @@ def retraced_records(
         return None
     if models.note:
         notes.append(models.note)
-    problem = problem_of(run)
+    problem = replace(problem_of(run), task=models.task)
     records = Records()
     with torch_threads():
         _measure_moments(records, problem, models, traffic, period)

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.peer import Home
+from gossipfl.peer.store.checkpoint import left_out_of
 from gossipfl.tasks import Task, find_task
 from gossipfl.tasks.samples import Tree, joined, real_dtype
 from gossipfl.training import NodeData, Trainer, TrainingSettings
@@ -119,7 +121,9 @@ def _of_peers(run: Run) -> Problem:
     """Everybody's samples side by side; evaluated on the first peer's test samples, as in the demo."""
     if run.keyboard:
         raise KeyboardSealed.of(run.keyboard)
-    tasks = [find_task(run.task, dict(options)) for options in run.task_options]
+    saved = [path for path in (Home(home).checkpoint for home in run.homes) if path.exists()]
+    left_out = frozenset.intersection(*map(left_out_of, saved)) if saved else frozenset[str]()
+    tasks = [find_task(run.task, dict(options)).leaving_out(left_out) for options in run.task_options]
     own = [task.dataset() for task in tasks]
     bounds = np.cumsum([0, *(data.samples for data in own)])
     return Problem(

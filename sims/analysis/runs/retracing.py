@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gossipfl.consensus import consensus_distance
+from gossipfl.tasks import Task
 from sims.analysis.runs.problem import Problem
 from sims.metrics.network_metrics import layer_columns, mean_model_columns, mean_row
 from sims.replay.history import history_of
@@ -37,6 +38,8 @@ class RetracedModels:
         Ages, int64 ``[T, N]``.
     present : ndarray
         Which peers had started, bool ``[T, N]``.
+    task : Task
+        Whose layout the rows have.
     note : str
         Where the models differ from those of the peers in any bit; empty otherwise.
     """
@@ -45,6 +48,7 @@ class RetracedModels:
     rows: NDArray[np.float32]
     ages: NDArray[np.int64]
     present: NDArray[np.bool_]
+    task: Task
     note: str
 
 
@@ -65,7 +69,8 @@ def retraced_models(peers: Sequence[RecordedPeer], seconds: NDArray[np.float64])
     """
     learnings = Learnings(peers)
     first = next(iter(peers[0].lives.values()))
-    size = learnings.of(first).task.layout.size
+    task = learnings.of(first).task
+    size = task.layout.size
     most = max(2, _LARGEST_BYTES // (4 * size * len(peers)))
     if len(seconds) > most:
         seconds = seconds[np.linspace(0, len(seconds) - 1, most).round().astype(np.int64)]
@@ -88,7 +93,7 @@ def retraced_models(peers: Sequence[RecordedPeer], seconds: NDArray[np.float64])
             f"models computed again from records leave the run at event {departure.number + 1}: another machine, "
             "or another version of torch, rounds otherwise"
         )
-    return RetracedModels(seconds=seconds, rows=rows, ages=ages, present=present, note=note)
+    return RetracedModels(seconds=seconds, rows=rows, ages=ages, present=present, task=task, note=note)
 
 
 def retraced_columns(

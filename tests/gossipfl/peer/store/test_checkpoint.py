@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,7 +16,14 @@ from safetensors.torch import load, save
 from torch import nn
 
 from gossipfl.errors import CorruptCheckpoint, HomeError
-from gossipfl.peer.store.checkpoint import Checkpoint, _checksum, load_checkpoint, read_row, save_checkpoint
+from gossipfl.peer.store.checkpoint import (
+    Checkpoint,
+    _checksum,
+    left_out_of,
+    load_checkpoint,
+    read_row,
+    save_checkpoint,
+)
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import Nodes
 
@@ -87,6 +95,78 @@ def test_what_an_algorithm_keeps_may_be_one_tensor_under_two_names(tmp_path):
     found = load_checkpoint(tmp_path / "c", TASK, optimiser_state_size=0).nodes.auxiliary
     assert torch.equal(found["a"], kept)
     assert torch.equal(found["b"], kept)
+
+
+def on_a_body(seed=0):
+    """A task of which all but the last layer stays as it is."""
+
+    def model():
+        generator = torch.Generator().manual_seed(seed)
+        body = nn.Linear(4, 5).requires_grad_(requires_grad=False)
+        body.weight.data.normal_(generator=generator)
+        module = nn.Sequential(body, nn.BatchNorm1d(5), nn.Linear(5, 3))
+        module.register_buffer("count", torch.tensor(2**40 + seed))
+        return module
+
+    return replace(TASK, model=model)
+
+
+BODY = frozenset({"0.weight", "count"})
+
+
+def of_body(task):
+    """A checkpoint of a model that was trained, with a personal one beside it."""
+    trained = torch.arange(1.0, 1 + task.layout.trainable_size)
+    rest = task.initial_row()[task.layout.trainable_size :]
+    row = torch.cat([trained, rest])[None]
+    nodes = replace(
+        checkpoint().nodes, rows=row, auxiliary={"personal": row.clone(), "velocity": row[:, :7] + 0}
+    )
+    return replace(checkpoint(), nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "wanted"), [(BODY, frozenset()), (frozenset(), BODY), (BODY, {"count"})]
+)
+def test_rows_with_or_without_what_stays_are_read_as_either(tmp_path, left_out, wanted):
+    whole = on_a_body()
+    there, here = whole.leaving_out(left_out), whole.leaving_out(wanted)
+    save_checkpoint(tmp_path / "c", of_body(there), there)
+    assert left_out_of(tmp_path / "c") == left_out
+    assert len(read_row(tmp_path / "c")[0]) == there.layout.size != here.layout.size
+    loaded = load_checkpoint(tmp_path / "c", here, optimiser_state_size=0)
+    assert same(loaded, of_body(here))
+    assert torch.equal(loaded.nodes.auxiliary["personal"], loaded.nodes.rows)
+    assert loaded.nodes.auxiliary["velocity"].shape == (1, 7)
+
+
+def test_a_file_with_another_body_is_refused_by_name(tmp_path):
+    """One of an earlier version, whose tasks were known without what stays."""
+    task, other = on_a_body(), on_a_body(seed=1)
+    with patch.object(Task, "fingerprint", task._digest(None)):
+        save_checkpoint(tmp_path / "c", of_body(task), task)
+    assert same(load_checkpoint(tmp_path / "c", task, optimiser_state_size=0), of_body(task))
+    lean = task.leaving_out(BODY)
+    assert same(load_checkpoint(tmp_path / "c", lean, optimiser_state_size=0), of_body(lean))
+    with pytest.raises(CorruptCheckpoint, match=r"other frozen numbers than the task at '0\.weight'"):
+        load_checkpoint(tmp_path / "c", other.leaving_out(BODY), optimiser_state_size=0)
+    save_checkpoint(tmp_path / "c", of_body(lean), lean)
+    with pytest.raises(CorruptCheckpoint, match="belongs to another task"):
+        load_checkpoint(tmp_path / "c", other, optimiser_state_size=0)
+
+
+@pytest.mark.parametrize("left_out", ["0.weight", [1], ["nothing"], ["2.weight"], ["0.weight", "0.bias"]])
+def test_rows_that_leave_out_what_they_cannot_are_damaged(tmp_path, left_out):
+    task = on_a_body().leaving_out(BODY)
+    save_checkpoint(tmp_path / "c", of_body(task), task)
+    tensors = load((tmp_path / "c").read_bytes())
+    with safe_open(tmp_path / "c", framework="pt") as file:
+        metadata = dict(file.metadata())
+    metadata["state"] = json.dumps(json.loads(metadata["state"]) | {"left_out": left_out})
+    metadata["checksum"] = _checksum(tensors, metadata)
+    (tmp_path / "c").write_bytes(save(tensors, metadata=metadata))
+    with pytest.raises(CorruptCheckpoint):
+        load_checkpoint(tmp_path / "c", on_a_body(), optimiser_state_size=0)
 
 
 def test_momentum_turned_on_or_off_starts_from_rest(tmp_path):
