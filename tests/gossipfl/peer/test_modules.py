@@ -40,7 +40,7 @@ def test_what_a_module_holds_is_there_after_a_restart(tmp_path, kind):
             bootstrap = hub.status().addresses
             first = Peer(tmp_path / "other", settings=settings_for(kind, 1, bootstrap=bootstrap))
             async with running(first):
-                await until(lambda: first.status().metrics.get("accuracy", 0) >= 0.9)
+                await until(lambda: first.status().metrics.get("accuracy", 0) > 0.85)
                 await until(lambda: any(each["sender"] for each in records_of(first.home, "merge")))
                 assert first.status().divergences == hub.status().divergences == 0
         assert records_of(hub.home, "merge")
