@@ -1,4 +1,4 @@
-"""Text of files that people wrote, as spreadsheets and editors of any system save it."""
+"""Text that people wrote: files as spreadsheets and editors of any system save them, and names on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["fields_of", "number_of", "numbers_of", "read_text"]
+__all__ = ["fields_of", "number_of", "numbers_of", "printable", "read_text"]
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -36,6 +36,17 @@ def read_text(file: Path) -> str:
     content = file.read_bytes()
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     return content.decode(encoding)
+
+
+def printable(text: object) -> str:
+    r"""Return a text in one line, with ``?`` for what a terminal would obey instead of showing it.
+
+    Examples
+    --------
+    >>> printable("a\n\x1b[2J")
+    'a ?[2J'
+    """
+    return "".join(each if each.isprintable() else "?" for each in " ".join(str(text).split()))
 
 
 def fields_of(line: str) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from topology.text import printable
+
 __all__ = ["analyze", "app"]
 
 
@@ -73,18 +75,17 @@ def analyze(
 
     Takes both simulations and real peers. Runs that differ only in their seeds form one group.
     """
-    from rich.console import Console
-
     from sims.analysis import Questions, analyse, findings, load_runs
     from sims.analysis.output.outputs import Outputs, write_outputs
     from sims.analysis.output.participants import participants_terminal_table
     from sims.analysis.output.tables import summary, terminal_table, theory_terminal_table
+    from sims.cli.plain import plain_console
 
     outputs = Outputs(
         report=report, figures=figures, csv=csv, parquet=parquet, curves=curves, tensorboard=tensorboard
     )
     outputs.check()
-    errors = Console(stderr=True, quiet=json_output)
+    errors = plain_console(stderr=True, quiet=json_output)
     with errors.status("") as status:
         found = load_runs(runs, retrace=retrace, on_run=lambda path: status.update(f"reading {path}"))
         analysis = analyse(
@@ -109,7 +110,7 @@ def analyze(
     if json_output:
         typer.echo(json.dumps({**summary(analysis), "files": [str(file) for file in written]}))
         return
-    console = Console()
+    console = plain_console()
     console.print(terminal_table(analysis))
     participants = participants_terminal_table(analysis)
     if participants is not None:
@@ -118,9 +119,9 @@ def analyze(
     if beside is not None:
         console.print(beside)
     for sentence in findings(analysis):
-        console.print(f"• {sentence}", highlight=False)
+        console.print(f"• {printable(sentence)}", highlight=False)
     for note in analysis.notes:
-        console.print(f"Note: {note}", highlight=False, style="dim")
+        console.print(f"Note: {printable(note)}", highlight=False, style="dim")
     for file in written:
         console.print(f"Wrote {file}", highlight=False, soft_wrap=True)
 

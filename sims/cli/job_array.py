@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from topology.text import printable
+
 if TYPE_CHECKING:
     from sims.engine.programme import Compile
     from sims.sweeping import SweepProgress
@@ -77,13 +79,13 @@ def do_parts(
 
 def _said(result: PartResult) -> int:
     """Say how a part ended, and return its exit code."""
-    typer.echo(f"{result.part}.")
+    typer.echo(f"{printable(result.part)}.")
     if result.refusal is not None:
-        typer.echo(f"It cannot be simulated: {result.refusal}")
+        typer.echo(f"It cannot be simulated: {printable(result.refusal)}")
         return 0
     failed = [outcome for outcome in result.outcomes if outcome.state == "failed"]
     for outcome in failed:
-        typer.echo(f"Run {outcome.job.run} failed: {outcome.error}")
+        typer.echo(f"Run {outcome.job.run} failed: {printable(outcome.error)}")
     typer.echo(f"{len(result.outcomes)} runs, {len(failed)} failed." if result.finished else "Interrupted.")
     return 130 if not result.finished else 1 if failed else 0
 

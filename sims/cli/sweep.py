@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sims.cli.job_array import do_parts, hand_over, script_text
+from topology.text import printable
 
 if TYPE_CHECKING:
     from sims.sweeping import SweepProgress, SweepResult
@@ -213,15 +214,15 @@ def _display(*, quiet: bool) -> Iterator[Callable[[SweepProgress], None]]:
 
 
 def _say(result: SweepResult, out: Path | None) -> None:
-    from rich.console import Console
+    from sims.cli.plain import plain_console
 
     summary = result.summary
-    Console().print(_table(summary))
+    plain_console().print(_table(summary))
     hidden = len(summary["points"]) - _SHOWN
     if hidden > 0:
         typer.echo(f"… and {hidden} more points, in summary.json.")
     for entry in [entry for entry in summary["points"] if entry["failed"]][:3]:
-        typer.echo(f"Point {entry['point']} failed: {entry['error']}")
+        typer.echo(f"Point {entry['point']} failed: {printable(entry['error'])}")
     state = "Finished" if result.finished else "Interrupted"
     typer.echo(f"{state} after {result.seconds:.0f} s, {len(result.runs)} runs.")
     if out is not None:
@@ -243,7 +244,7 @@ def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is loaded lat
         f"{share} interval",
         f"behind the best, {share} interval",
         "runs",
-        title=summary["name"],
+        title=printable(summary["name"]),
     )
     for entry in summary["points"][:_SHOWN]:
         cells = [_shown(entry["values"][key]) for key in keys]
@@ -272,16 +273,17 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else printable(value)
 
 
 def _say_trials(result: SweepResult) -> None:
     import polars as pl
-    from rich.console import Console
     from rich.table import Table
+
+    from sims.cli.plain import plain_console
 
     key = result.summary["tuned"]
     table = Table(key, f"{result.summary['metric']} on held-out samples", title="Trials")
     for value, score in result.tuning.group_by(key).agg(pl.col("score").mean()).sort(key).iter_rows():
         table.add_row(_shown(value), "diverged" if score is None else _shown(score))
-    Console().print(table)
+    plain_console().print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import tomli_w
 
 from sims.errors import InvalidSweep, SweepDirectoryError
 from sims.running.records import ResultsDirectory
+from sims.scenario import to_toml
 from sims.sweeping.jobs import Job, Outcome
 from sims.sweeping.settings import Sweep, load_sweep, parse_sweep
 from topology.text import read_text
@@ -74,22 +76,36 @@ class SweepDirectory(ResultsDirectory):
         return self.path / job.stage / job.run
 
     def kept(self, job: Job) -> Outcome | None:
-        """The outcome of a job in an earlier sweep in this directory, if it finished."""
+        """The outcome of a job in an earlier sweep in this directory, if it finished.
+
+        Anybody who shares the disk may have put there what is there: files of another run, or half of them, are
+        no outcome.
+        """
         run = self.of(job)
         try:
             summary = json.loads((run / "run.json").read_text(encoding="utf-8"))
-            if not summary["finished"]:
+            if summary["finished"] is not True or not _is_of(job, (run / "scenario.toml").read_text("utf-8")):
                 return None
-            evaluations = pl.read_parquet(run / "evaluations.parquet")
-        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError):
+            evaluations, seconds = pl.read_parquet(run / "evaluations.parquet"), float(summary["seconds"])
+            last, _ = (float(evaluations[name][-1]) for name in ("round", "loss_mean"))
+        except (OSError, ValueError, KeyError, TypeError, IndexError, pl.exceptions.PolarsError):
             return None
-        return Outcome(job=job, state="finished", evaluations=evaluations, seconds=summary["seconds"])
+        stop = job.scenario.stop
+        if last < stop.rounds and stop.accuracy is None:
+            return None
+        return Outcome(job=job, state="finished", evaluations=evaluations, seconds=seconds)
 
     def write(self, tables: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]) -> None:
         """Write the dataset and the summary."""
         for name, table in tables.items():
             self.write_table(name, table)
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _is_of(job: Job, text: str) -> bool:
+    """Whether a run's scenario is that of a job, but for its name."""
+    found, wanted = tomllib.loads(text), tomllib.loads(to_toml(job.scenario))
+    return {**found, "name": ""} == {**wanted, "name": ""}
 
 
 @contextmanager

@@ -232,6 +232,10 @@ class RayWorkers:
             said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             done(Outcome(job=job, state="failed", error=said))
             return
+        strange = [name for name in returned.files if Path(name).name != name or name.startswith(".")]
+        if strange:  # would be written elsewhere
+            done(Outcome(job=job, state="failed", error=f"it returned a file named {strange[0][:99]!r}"))
+            return
         self._write(it.given, returned)
         done(
             Outcome(

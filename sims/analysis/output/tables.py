@@ -18,6 +18,7 @@ from sims.analysis.comparison.statistics import Interval
 from sims.analysis.errors import NotWritable
 from sims.analysis.output.participants import participants_table
 from sims.metrics.fairness import Fairness
+from topology.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -190,7 +191,7 @@ def terminal_table(analysis: Analysis) -> Table:
     from rich.table import Table
 
     metric, target = analysis.metric, analysis.target
-    table = Table("", *(group.label for group in analysis.groups))
+    table = Table("", *(printable(group.label) for group in analysis.groups))
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("seeds", *(", ".join(map(str, group.seeds)) for group in analysis.groups))
@@ -256,5 +257,5 @@ def theory_terminal_table(analysis: Analysis) -> Table | None:
         for figure in group.runs[0].theory.figures:
             measured = "–" if figure.measured is None else _number(figure.measured)
             predicted = "∞" if math.isinf(figure.predicted) else _number(figure.predicted)
-            table.add_row(group.label, figure.name, measured, predicted, figure.kind)
+            table.add_row(printable(group.label), figure.name, measured, predicted, figure.kind)
     return table if table.row_count else None
