@@ -132,7 +132,7 @@ ATTACKS = {
     "fast codec": ("d_psgd", UNEVEN, "attack={name='sign_flip',share=0.3}", *FEATURES["codec"]),
 }
 """Attacks that make a row of the node's own: another shard hears what the node's own shard made of it."""
-QUICK_ATTACKS = {"sign_flip, median", "one hostile node"}
+QUICK_ATTACKS = {"one hostile node"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,8 @@ def test_every_attack_on_a_row_is_the_same_to_the_bit(attack):
     assert not torch.equal(one.rows, run(honest, traces=TRACES).rows)
 
 
-@pytest.mark.parametrize("first", ["shards", pytest.param("one machine", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["shards", "one machine"])
 def test_what_attackers_remember_is_resumed(first, tmp_path):
     """A row of two rounds ago, of nodes that are not in all shards."""
     made = scenario_of("d_psgd", GRAPH, "evaluate.every=1", "attack={name='replay',share=0.14,lag=2}")

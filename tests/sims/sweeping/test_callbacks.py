@@ -52,6 +52,7 @@ def test_each_run_of_a_sweep_tells_them_and_kept_ones_tell_nothing(own, tmp_path
     assert [heard_in(run) for run in runs_in(out)] == [WHOLE] * len(runs_in(out))
 
 
+@pytest.mark.slow
 def test_trials_and_runs_of_a_tuning_tell_them(own, tmp_path):
     _, name = own
     scenario, out = tmp_path / "own" / "scenario.toml", tmp_path / "out"
@@ -60,7 +61,10 @@ def test_trials_and_runs_of_a_tuning_tell_them(own, tmp_path):
     assert said.exit_code == 0, said.output
     assert [heard_in(run) for run in runs_in(out, "tuning")] == [WHOLE] * 3
     assert [heard_in(run) for run in runs_in(out)] == [WHOLE] * 3
-    missing = CliRunner().invoke(app, ["tune", str(scenario), "--log", "mlfow"])
+
+
+def test_a_tuning_names_a_callback_that_is_none():
+    missing = CliRunner().invoke(app, ["tune", "digits", "--log", "mlfow"])
     assert isinstance(missing.exception, InvalidCallback)
     assert "Did you mean mlflow" in str(missing.exception)
 

@@ -180,6 +180,7 @@ def test_a_run_is_tracked_on_in_its_place_wherever_it_is_resumed(client, tmp_pat
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_is_tracked_anew_in_another_place_that_is_chosen(client, tmp_path):
     stopped(["mlflow", f"tensorboard:{tmp_path / 'a'}"], tmp_path / "run")
     before = only_run(client).info.end_time
