@@ -9,11 +9,17 @@ from pydantic import Field, field_validator, model_validator
 
 from gossipfl.errors import InvalidPartition, UnknownTask
 from gossipfl.tasks.clusters import parse_clusters
+from gossipfl.tasks.partition import PARTITIONS, parse_partition
 from gossipfl.tasks.registry import require_metric_name, require_task_name
 from sims.scenario.network import Section
 from sims.scenario.tables import mistake_at
+from topology.plugins import is_object_name
+from topology.spelling import did_you_mean
 
 __all__ = ["OwnSection", "PartitionFile", "TaskSection"]
+
+_OF_DATA = ("contiguous", "natural")
+"""Partitions by the order or the owners of samples, which peers do not have."""
 
 
 class OwnSection(Section):
@@ -91,6 +97,24 @@ class TaskSection(Section):
         except UnknownTask as error:
             raise mistake_at((), str(error), name) from None
         return name
+
+    @field_validator("partition")
+    @classmethod
+    def _can_be_found(cls, partition: str | PartitionFile) -> str | PartitionFile:
+        if isinstance(partition, PartitionFile) or partition in _OF_DATA or is_object_name(partition):
+            return partition
+        try:
+            parse_partition(partition)
+        except InvalidPartition as error:
+            kind = partition.partition(":")[0]
+            told = str(error)
+            if kind not in PARTITIONS:
+                known = "iid, shards:K, dirichlet:ALPHA, quantity:SIGMA, contiguous, natural"
+                hint = did_you_mean(kind, [*PARTITIONS, *_OF_DATA])
+                told = f"there is no partition {partition!r}; expected {known}, module:function or a table"
+                told += f". {hint}" if hint else ""
+            raise mistake_at((), told, partition) from None
+        return partition
 
     @field_validator("clusters")
     @classmethod

@@ -145,6 +145,17 @@ def test_a_function_that_does_not_divide_is_named(name, complaint):
         build_world(small("population.nodes=3", "topology.name=complete", chosen))
 
 
-def test_an_unknown_scheme_is_still_named():
-    with pytest.raises(Exception, match="unknown partition 'shard:2'"):
-        build_world(parse_scenario(SMALL, overrides=["task.partition=shard:2"]))
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [
+        (
+            "shard:2",
+            r"no partition 'shard:2'; expected iid, .*natural, module:function.* Did you mean 'shards'\?",
+        ),
+        ("naturl", r"there is no partition 'naturl'.* Did you mean 'natural'\?"),
+        ("shards:0", "partition 'shards' needs a parameter"),
+    ],
+)
+def test_an_unknown_scheme_is_named_where_it_stands(scheme, said):
+    with pytest.raises(InvalidScenario, match=f"--set task.partition={scheme}: task.partition: .*{said}"):
+        parse_scenario(SMALL, overrides=[f"task.partition={scheme}"])
