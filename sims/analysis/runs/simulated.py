@@ -162,7 +162,10 @@ def _rows(directory: Path, nodes: int) -> tuple[NDArray[np.floating[Any]] | None
     return (
         None,
         labels,
-        ["no models were kept (output.rows = false, or the run was killed): what needs them is left out"],
+        [
+            "no models were kept (a sweep keeps them with keep_rows = true, a run unless output.rows = false "
+            "or it was killed): what needs them is left out"
+        ],
     )
 
 

@@ -92,7 +92,7 @@ def limits(**changes):
     return NetworkLimits(**changes)
 
 
-async def until(condition, *, seconds=60.0):
+async def until(condition, *, seconds=180.0):
     """Wait for a condition; fail if it does not come true."""
     with trio.fail_after(seconds):
         while not condition():
