@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from sims.engine.allocator import empty
+from sims.engine.allocator import Spare
 from sims.engine.workers import Workers
 
 __all__ = ["Mixing", "weighted_sums"]
@@ -30,10 +30,14 @@ class Mixing:
     device : torch.device
     workers : Workers
         Threads that share the nodes.
+    spare : Spare, optional
+        Memory for results; its own unless given.
     """
 
-    def __init__(self, matrix: csr_array, *, device: torch.device, workers: Workers) -> None:
-        self._matrix, self._device, self._workers = matrix, device, workers
+    def __init__(
+        self, matrix: csr_array, *, device: torch.device, workers: Workers, spare: Spare | None = None
+    ) -> None:
+        self._matrix, self._device, self._workers, self._spare = matrix, device, workers, spare or Spare()
         self._first, self._neighbours = (part.astype(np.int64) for part in (matrix.indptr, matrix.indices))
         self._weights: dict[torch.dtype, NDArray[np.floating]] = {}
         self._on_card: dict[torch.dtype, Tensor] = {}
@@ -43,7 +47,7 @@ class Mixing:
         if self._device.type != "cpu":
             return self._of_card(rows.dtype) @ rows
         given = rows.contiguous().numpy()
-        result = empty(self._matrix.shape[0], given.shape[1], dtype=rows.dtype)
+        result = self._spare.empty(self._matrix.shape[0], given.shape[1], dtype=rows.dtype)
         sums = result.numpy()
         weights = self._weights.get(rows.dtype)
         if weights is None:

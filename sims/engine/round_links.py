@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gossipfl.algorithms import Links
 from sims.clock.outcome import MissingRows
+from sims.engine.allocator import Spare
 from sims.engine.mixing import Mixing
 from sims.engine.neighbourhoods import Complete, Sparse
 from sims.engine.part import Part, Surroundings
@@ -75,6 +76,7 @@ class RoundLinks:
         self._ends: tuple[Links, Surroundings] | None = None
         self._lists: Sparse | None = None
         self._together: csr_array | None = None
+        self._spare = Spare()
 
     def begin(self, number: int) -> None:
         """Turn to a round, counted from 0."""
@@ -119,13 +121,16 @@ class RoundLinks:
         """Σ_j w_ij x_j of rows ``[B, D]``, by the round's matrix or by one `without` some of it."""
         if without is not None:
             near = self._part.around(without)
-            return Mixing(near.matrix, device=self._device, workers=self._workers)(near.reach(rows))
+            return self._sums(near.matrix)(near.reach(rows))
         if self.complete:
             return self.means(rows)
         assert self._near is not None  # noqa: S101 - a round has begun
         if self._mixing is None:
-            self._mixing = Mixing(self._near.matrix, device=self._device, workers=self._workers)
+            self._mixing = self._sums(self._near.matrix)
         return self._mixing(self._near.reach(rows))
+
+    def _sums(self, matrix: csr_array) -> Mixing:
+        return Mixing(matrix, device=self._device, workers=self._workers, spare=self._spare)
 
     def means(self, rows: Tensor) -> Tensor:
         """The mean of all nodes' rows, as often as there are rows here."""

@@ -61,3 +61,21 @@ def test_rows_that_are_not_finite_spoil_their_neighbours_alone():
 def test_rows_need_not_be_contiguous(rows):
     matrix = csr_array(np.full((4, 4), 0.25))
     assert torch.equal(Mixing(matrix, device=CPU, workers=Workers(1))(rows), torch.ones(4, rows.shape[1]))
+
+
+def test_memory_of_sums_is_used_again_only_when_nobody_holds_them():
+    mixed, rows = Mixing(csr_array(np.eye(5)), device=CPU, workers=Workers(1)), torch.ones(5, 3)
+    first = mixed(rows)
+    place, part = first.data_ptr(), first[1:].view(-1)
+    del first
+    second = mixed(2 * rows)
+    assert second.data_ptr() != place
+    assert part.equal(torch.ones(12))
+    other = second.data_ptr()
+    del part, second
+    third = mixed(3 * rows)
+    assert third.data_ptr() in (place, other)
+    assert third.equal(3 * rows)
+    del third
+    assert mixed(torch.ones(5, 4)).shape == (5, 4)
+    assert mixed(rows.double()).dtype == torch.float64
