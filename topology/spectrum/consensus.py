@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from topology.bounds import check_at_least, check_number
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.eigen import eigenvalues
+from topology.spectrum.shifts import circulant_factors
 
 __all__ = [
     "EXACT_NODES",
@@ -67,7 +69,8 @@ def consensus_curve(
         ``c_t = ‖(I − J) W_t … W_1‖²_F / n``, from c₀ = 1 − 1/n: the expected consensus distance of values
         that began independent with variance 1. With doubly stochastic matrices it is
         ``‖W_t … W_1 − J‖²_F / n``.
-        Exact, up to rounding, for n ≤ 4,096; 0 from where it is below 1e-30. Beyond, an unbiased estimate whose
+        Exact, up to rounding, for n ≤ 4,096 and for circulant matrices; 0 from where it is below 1e-30. Else an
+        unbiased estimate whose
         relative standard error is at most √(2/probes), and far less while many eigenvalues count.
 
     Raises
@@ -92,7 +95,10 @@ def consensus_curve(
 
 
 def _distances(sequence: MixingSequence, start: int, probes: int, seed: int) -> Iterator[float]:
-    n = sequence.n
+    n, factors = sequence.n, circulant_factors(sequence)
+    if factors is not None:
+        yield from _circulant_distances(factors, start)
+        return
     if n <= EXACT_NODES:
         P, scale = np.eye(n), n
     else:
@@ -109,6 +115,17 @@ def _distances(sequence: MixingSequence, start: int, probes: int, seed: int) -> 
         t += 1
     while True:
         yield 0.0
+
+
+def _circulant_distances(factors: _Floats, start: int) -> Iterator[float]:
+    """The same, from what rounds leave of each Fourier component (`circulant_factors`)."""
+    period, n = factors.shape
+    components = np.ones(n)
+    components[0] = 0.0
+    for t in count(start):
+        left = float(components.sum() / n)
+        yield left if left > _ROUNDING else 0.0
+        components *= factors[t % period]
 
 
 def expected_consensus_curve(sequence: MixingSequence, rounds: int, *, repeats: int = 20) -> _Floats:

@@ -13,6 +13,7 @@ from topology.sequences.sequence import MixingSequence
 from topology.spectrum.consensus import expected_consensus_curve
 from topology.spectrum.eigen import DENSE_NODES, contraction_factor
 from topology.spectrum.prediction import Prediction
+from topology.spectrum.shifts import circulant_factors
 
 __all__ = [
     "Convexity",
@@ -79,14 +80,25 @@ def mixing_rate(sequence: MixingSequence) -> MixingRate:
     if sequence.n > DENSE_NODES:
         p = 1 - _mean_decay(sequence, sequence.period) ** sequence.period
         return MixingRate(p=p, rounds=sequence.period, kind="order")
+    left = _left_of_period(sequence)
+    return MixingRate(p=1 - left if left > _EXACT else 1.0, rounds=sequence.period, kind="exact")
+
+
+def _left_of_period(sequence: MixingSequence) -> float:
+    """``‖(I − J)ΠW‖₂²`` over a period."""
+    factors = circulant_factors(sequence)
+    if factors is not None:
+        return float(factors.prod(axis=0).max())
     P = np.eye(sequence.n)
-    for t in range(sequence.period):
+    for t in range(sequence.period or 0):
         P = sequence.matrix(t) @ P
     P -= P.mean(axis=0)
     left = float(np.vdot(P, P))  # no less than the square of the norm
     if left > _EXACT:
-        left = np.linalg.eigvalsh(P.T @ P)[-1]  # LAPACK's search for one eigenvalue fails on some of these
-    return MixingRate(p=1 - float(left) if left > _EXACT else 1.0, rounds=sequence.period, kind="exact")
+        left = float(
+            np.linalg.eigvalsh(P.T @ P)[-1]
+        )  # LAPACK's search for one eigenvalue fails on some of these
+    return left
 
 
 def _mean_decay(sequence: MixingSequence, rounds: int) -> float:
