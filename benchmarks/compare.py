@@ -85,7 +85,7 @@ def rounds(network):
 def mixed(checkout):
     """Gather rate of mixing with one thread, GB/s."""
     out = output(checkout, "-m", "benchmarks.mixing", "--nodes", 10_000)
-    return float(re.search(r"compiled, 1 threads: ([\d.]+) GB/s", out)[1])
+    return float(re.search(r"compiled, (?:1 threads|one thread): ([\d.]+) GB/s", out)[1])
 
 
 def exchanged(figure):

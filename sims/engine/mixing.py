@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from sims.engine.allocator import Spare
+from sims.engine.prefetch import fetch_begin_of_row
 from sims.engine.workers import Workers
 
 __all__ = ["Mixing", "weighted_sums"]
@@ -75,6 +76,13 @@ class Mixing:
         return self._on_card[dtype]
 
 
+@njit(cache=True, nogil=True, _nrt=False)
+def _fetch_ahead(rows: NDArray[np.floating], neighbours: Ints, entry: int, count: int) -> None:
+    """Ask for rows that come eight entries later than some."""
+    for later in range(entry + 8, min(entry + 8 + count, len(neighbours))):
+        fetch_begin_of_row(rows, neighbours[later])
+
+
 @njit(cache=True, nogil=True)
 def weighted_sums(
     first_entry: Ints,
@@ -104,6 +112,7 @@ def weighted_sums(
         s = sums[i]
         s[:] = 0
         while k + 8 <= end:
+            _fetch_ahead(rows, neighbours, k, 8)
             w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
             w4, w5, w6, w7 = weights[k + 4], weights[k + 5], weights[k + 6], weights[k + 7]
             x0, x1 = rows[neighbours[k]], rows[neighbours[k + 1]]
@@ -115,6 +124,7 @@ def weighted_sums(
                 s[c] = (((four + w4 * x4[c]) + w5 * x5[c]) + w6 * x6[c]) + w7 * x7[c]
             k += 8
         if k + 4 <= end:
+            _fetch_ahead(rows, neighbours, k, 4)
             w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
             x0, x1 = rows[neighbours[k]], rows[neighbours[k + 1]]
             x2, x3 = rows[neighbours[k + 2]], rows[neighbours[k + 3]]
@@ -122,12 +132,14 @@ def weighted_sums(
                 s[c] = (((s[c] + w0 * x0[c]) + w1 * x1[c]) + w2 * x2[c]) + w3 * x3[c]
             k += 4
         if k + 2 <= end:
+            _fetch_ahead(rows, neighbours, k, 2)
             w0, w1 = weights[k], weights[k + 1]
             x0, x1 = rows[neighbours[k]], rows[neighbours[k + 1]]
             for c in range(len(s)):
                 s[c] = (s[c] + w0 * x0[c]) + w1 * x1[c]
             k += 2
         if k < end:
+            _fetch_ahead(rows, neighbours, k, 1)
             w0, x0 = weights[k], rows[neighbours[k]]
             for c in range(len(s)):
                 s[c] += w0 * x0[c]
