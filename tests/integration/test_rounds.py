@@ -204,7 +204,14 @@ def assert_replayed(homes, *, batched_too=True):
         ),
         pytest.param(
             "streaming",
-            {"codec": "fp4", "pull": 0.1, "momentum": 0.5, "nesterov": False, "fragments": 3},
+            {
+                "codec": "fp4",
+                "feedback": 1.0,
+                "pull": 0.1,
+                "momentum": 0.5,
+                "nesterov": False,
+                "fragments": 3,
+            },
             {"optimiser": "adamw", "local_steps": 3},
             marks=pytest.mark.slow,
         ),

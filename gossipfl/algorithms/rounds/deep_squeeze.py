@@ -11,9 +11,10 @@ from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Requirements, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.base import Links, Requirements, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.choco import CONSENSUS_STEP_SIZE
+from gossipfl.algorithms.rounds.error_feedback import sent_with_feedback
 from gossipfl.codecs import Compressor
 from gossipfl.training.nodes import Nodes
 
@@ -59,8 +60,7 @@ class DeepSqueeze(RoundAlgorithm):
         """Do one round."""
         trained = context.local.update(nodes)
         own = trained.rows[:, : context.shared_size]
-        compensated = own + nodes.auxiliary[_ERROR]
-        mixed = yield Exchange(compensated, compressor=self.codec)
+        mixed, errors = yield from sent_with_feedback(own, nodes.auxiliary[_ERROR], compressor=self.codec)
         moved = own + self.consensus_step_size * (mixed.rows - mixed.sent)
         after = trained.with_shared(moved, ages=trained.ages)
-        return replace(after, auxiliary={**trained.auxiliary, _ERROR: compensated - mixed.sent})
+        return replace(after, auxiliary={**trained.auxiliary, _ERROR: errors})

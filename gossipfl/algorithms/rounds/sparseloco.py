@@ -10,8 +10,9 @@ from typing import Annotated
 
 import torch
 
-from gossipfl.algorithms.base import Exchange, Links, Round, RoundAlgorithm, RoundContext
+from gossipfl.algorithms.base import Links, Round, RoundAlgorithm, RoundContext
 from gossipfl.algorithms.declaration import Parameter
+from gossipfl.algorithms.rounds.error_feedback import LEFT, sent_with_feedback
 from gossipfl.algorithms.rounds.shared_share import mixed_share
 from gossipfl.codecs import FLOAT32, ChunkTop, Compressor
 from gossipfl.training.nodes import Nodes
@@ -19,8 +20,6 @@ from gossipfl.training.nodes import Nodes
 __all__ = ["SparseLoCo"]
 
 _USUAL = ChunkTop(64, 4096)
-_LEFT = "what was not sent"
-"""Key in `Nodes.auxiliary` of e, ``[B, shared_size]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +50,18 @@ class SparseLoCo(RoundAlgorithm):
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Nothing is left to send."""
         zeros = torch.zeros_like(nodes.rows[:, :shared_size])
-        return replace(nodes, auxiliary={**nodes.auxiliary, _LEFT: zeros})
+        return replace(nodes, auxiliary={**nodes.auxiliary, LEFT: zeros})
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
         slow = nodes.rows[:, : context.shared_size]
         trained = context.local.update(nodes)
         progress = slow - trained.rows[:, : context.shared_size]
-        left = self.decay * nodes.auxiliary[_LEFT] + progress
-        mixed = yield Exchange(left, compressor=self.codec or _USUAL)
+        mixed, left = yield from sent_with_feedback(
+            progress, nodes.auxiliary[LEFT], decay=self.decay, compressor=self.codec or _USUAL
+        )
         rows = slow - self.outer_rate * mixed.rows
         if self.pull:
             rows = yield from mixed_share(rows, context, self.pull, compressor=FLOAT32)
         after = trained.with_shared(rows, ages=trained.ages)
-        return replace(after, auxiliary={**trained.auxiliary, _LEFT: left - mixed.sent})
+        return replace(after, auxiliary={**trained.auxiliary, LEFT: left})

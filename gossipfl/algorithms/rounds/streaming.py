@@ -25,6 +25,7 @@ from gossipfl.algorithms.base import (
 )
 from gossipfl.algorithms.declaration import Parameter
 from gossipfl.algorithms.rounds.diloco import VELOCITY
+from gossipfl.algorithms.rounds.error_feedback import LEFT, sent_with_feedback
 from gossipfl.algorithms.rounds.server import of_one_model
 from gossipfl.algorithms.rounds.shared_share import mixed_share
 from gossipfl.codecs import FLOAT32, Compressor
@@ -57,6 +58,9 @@ class Streaming(RoundAlgorithm):
     sent, since then g_i = φ_i − Σ_j w_ij θ_j. The codec of four bits is ``fp4``; what is pulled is always in
     float32.
 
+    With ``feedback`` β_e what the codec loses of Δ is sent with the fragment's next: ``Q(Δ_i + β_e e_i)``, and
+    e_i is what that loses (`gossipfl.algorithms.rounds.error_feedback`), as in SparseLoCo.
+
     With F = 1, τ = α = 0 and equal starts, φ after a round is that of DiLoCo after the round before.
     """
 
@@ -76,6 +80,9 @@ class Streaming(RoundAlgorithm):
     codec: Annotated[
         Compressor | None, Parameter("of Δ, e.g. fp4 for 4 bits; as other rows are sent if unset")
     ] = None
+    feedback: Annotated[
+        float, Parameter("how much of what the codec loses of Δ is sent with the fragment's next", ge=0, le=1)
+    ] = 0.0
     pull: Annotated[float, Parameter("share of the fragment's slow weights that is mixed", ge=0, le=1)] = 0.0
     average: Annotated[
         Literal["neighbours", "all-reduce"], Parameter("over the topology; or over all nodes, in simulations")
@@ -98,7 +105,10 @@ class Streaming(RoundAlgorithm):
         if self.average == "all-reduce":
             nodes = of_one_model(nodes, shared_size=shared_size)
         slow = nodes.rows[:, :shared_size].clone()
-        return replace(nodes, auxiliary={**nodes.auxiliary, SLOW: slow, VELOCITY: torch.zeros_like(slow)})
+        kept = {SLOW: slow, VELOCITY: torch.zeros_like(slow)}
+        if self.feedback:
+            kept[LEFT] = torch.zeros_like(slow)
+        return replace(nodes, auxiliary={**nodes.auxiliary, **kept})
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
@@ -108,8 +118,11 @@ class Streaming(RoundAlgorithm):
         steps = torch.full_like(nodes.steps, min(self.overlap, local.settings.local_steps))
         if self.overlap:
             nodes = local.update(nodes, steps)
-        gradient = yield from self._mixed(slow[:, sent], began, context)
         part = slice(sent.start + own.start, sent.start + own.stop)
+        before = nodes.auxiliary[LEFT] if self.feedback else None
+        gradient, after_codec = yield from self._mixed(
+            slow[:, sent], began, None if before is None else before[:, sent], context
+        )
         gradient = gradient[:, own]
         moved = self.momentum * velocity[:, part] + gradient
         stepped = gradient + self.momentum * moved if self.nesterov else moved
@@ -118,6 +131,9 @@ class Streaming(RoundAlgorithm):
         rows[:, part] = self.mixing * rows[:, part] + (1 - self.mixing) * after
         slow[:, part], velocity[:, part] = after, moved
         kept = {**nodes.auxiliary, SLOW: slow, VELOCITY: velocity}
+        if before is not None and after_codec is not None:
+            kept[LEFT] = before.clone()
+            kept[LEFT][:, part] = after_codec[:, own]  # what else was sent is of another fragment
         nodes = replace(nodes.with_shared(rows, ages=nodes.ages), auxiliary=kept)
         left = local.settings.local_steps - steps
         return local.update(nodes, left) if int(left.max()) else nodes
@@ -131,17 +147,21 @@ class Streaming(RoundAlgorithm):
         return slice(first, first + width), slice(start - first, start - first + least + (place < longer))
 
     def _mixed(
-        self, slow: Tensor, fast: Tensor, context: RoundContext
-    ) -> Generator[AnyExchange, Mixed, Tensor]:
-        """Exchange a fragment; return g."""
-        if self.average == "all-reduce":  # all slow weights are alike
-            mixed = yield Exchange(slow - fast, compressor=self.codec, over="server")
-            return mixed.rows
-        if self.codec is None and self.pull == 1:
+        self, slow: Tensor, fast: Tensor, left: Tensor | None, context: RoundContext
+    ) -> Generator[AnyExchange, Mixed, tuple[Tensor, Tensor | None]]:
+        """Exchange a fragment; return g, and what the codec lost of Δ where that is kept."""
+        everybody = self.average == "all-reduce"  # then all slow weights are alike
+        if self.codec is None and self.pull == 1 and not everybody:
             mixed = yield Exchange(fast)
-            return slow - mixed.rows
-        mixed = yield Exchange(slow - fast, compressor=self.codec)
-        if not self.pull:
-            return mixed.rows
+            return slow - mixed.rows, None
+        over: Literal["neighbours", "server"] = "server" if everybody else "neighbours"
+        if left is None:
+            mixed = yield Exchange(slow - fast, compressor=self.codec, over=over)
+        else:
+            mixed, left = yield from sent_with_feedback(
+                slow - fast, left, decay=self.feedback, compressor=self.codec, over=over
+            )
+        if everybody or not self.pull:
+            return mixed.rows, left
         pulled = yield from mixed_share(slow, context, self.pull, compressor=FLOAT32)
-        return mixed.rows + slow - pulled
+        return mixed.rows + slow - pulled, left

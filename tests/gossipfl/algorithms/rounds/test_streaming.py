@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.fft import dctn, idctn
 
+from gossipfl.algorithms import Mixed, RoundContext, run_round
 from gossipfl.algorithms.rounds.demo import MOMENTUM, DeMo, cosines, uncosines
 from gossipfl.algorithms.rounds.diloco import DiLoCo
+from gossipfl.algorithms.rounds.error_feedback import LEFT
 from gossipfl.algorithms.rounds.noloco import NoLoCo
 from gossipfl.algorithms.rounds.streaming import SLOW, Streaming
 from gossipfl.codecs import codec
@@ -89,6 +91,44 @@ def test_streaming_follows_the_paper(size, fragments, overlap, alpha, beta, eta,
         same(now.rows, state.rows)
         same(now.auxiliary[SLOW], phi.expand(n, -1))
         state = now
+
+
+@few
+@given(st.integers(5, 12), st.integers(1, 5), st.integers(0, 3), st.booleans(), st.floats(0, 0.5), seeds)
+def test_with_feedback_all_that_was_learned_is_sent_or_kept(size, fragments, overlap, everybody, pull, seed):
+    """Of each number, all q and what is left are the sum of all Δ, whatever the codec loses."""
+    n, rough = 4, codec("fp4:3")
+    local, algorithm = (
+        training(n, seed, size),
+        Streaming(
+            fragments=fragments,
+            overlap=overlap,
+            codec=rough,
+            feedback=1.0,
+            pull=pull,
+            average="all-reduce" if everybody else "neighbours",
+        ),
+    )
+    W = mean_matrix(n) if everybody else random_doubly_stochastic(n, seed)
+    state = algorithm.start(start_at(normal(1, size, seed=seed).expand(n, -1)), shared_size=size)
+    learned, sent = torch.zeros(n, size, dtype=torch.float64), torch.zeros(n, size, dtype=torch.float64)
+    for t in range(3 * fragments):
+        places = np.array_split(np.arange(size), fragments)[t % fragments]
+        part, width = slice(int(places[0]), int(places[-1]) + 1), -(-size // fragments)
+        within = slice(part.start - min(part.start, size - width), None)
+        learned[:, part] += (state.auxiliary[SLOW] - state.rows)[:, part]
+
+        def carried(exchange, part=part, within=within):
+            rows = exchange.rows
+            if exchange.compressor is rough:
+                rows = rough.compress(rows, keys=torch.arange(n))
+                sent[:, part] += rows[:, within][:, : part.stop - part.start]
+            return Mixed(rows=torch.as_tensor(W, dtype=torch.float64) @ rows, sent=rows)
+
+        context = RoundContext(local=local, shared_size=size, round=t, numbers=torch.arange(n))
+        state = run_round(algorithm, state, context, carried)
+        same(sent + state.auxiliary[LEFT], learned)
+    assert width == 1 or (state.auxiliary[LEFT] != 0).any()  # of one number nothing is lost
 
 
 def fields(nodes):
