@@ -42,7 +42,6 @@ Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 logger = logging.getLogger(__name__)
 
 _NUMBERS_AT_ONCE = 1 << 21
-_WORTH_A_JOB = 4  # blocks
 
 
 @dataclass(slots=True)
@@ -188,7 +187,7 @@ class Engine:
         lines = self._lines(blocks)
         for group in sorted(set(blocks.group)):
             self._prepare(group, lines[blocks.group.index(group)])
-        if len(blocks.group) >= _WORTH_A_JOB and self._is_native():
+        if blocks.group and self._is_native():
             programmes = {group: self._programmes[group].unlocked for group in self._programmes}
             self._native(replace(blocks, columns=lines), self.table, programmes, self.workers, during=during)
             self.phases.blocks += len(blocks.group)

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import sims.engine.engine as engine_module
 import sims.engine.native_blocks as native_blocks
 from sims.engine import Engine
 from sims.engine.blocks import Blocks, wave_width
@@ -26,7 +25,10 @@ from tests.sims.engine.test_engine import both, relative
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
 
-SETTINGS = OF_ENGINE | {"a codec": ["algorithm.codec=int8", "network.delay.seconds=0.3"]}
+SETTINGS = OF_ENGINE | {
+    "a codec": ["algorithm.codec=int8", "network.delay.seconds=0.3"],
+    "AD-PSGD": ["algorithm.name=ad_psgd", "network.delay.seconds=0.3", "training.momentum=0.5"],
+}
 RUN = ctypes.CFUNCTYPE(
     ctypes.c_int32,
     *(ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t),
@@ -73,7 +75,6 @@ def natively(monkeypatch):
     def choose():
         monkeypatch.setattr(Engine, "_prepare", prepared)
         monkeypatch.setattr(NativeBlocks, "__call__", counted)
-        monkeypatch.setattr(engine_module, "_WORTH_A_JOB", 1)
         return blocks
 
     return choose
@@ -236,16 +237,15 @@ def test_waves_are_as_wide_as_threads_can_share():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plain weights", "AD-PSGD with slow training"])
+@pytest.mark.parametrize("name", ["plain weights", "AD-PSGD"])
 def test_compiled_rows_are_the_same_on_any_number_of_threads(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     given = ["precision=float32", *SETTINGS[name]]
     options = {"compile_when": "always", "block": 4}
     with monkeypatch.context() as without:
-        without.setattr(engine_module, "_WORTH_A_JOB", 10**9)
+        without.setattr(Engine, "_is_native", lambda engine: False)
         reference, expected, _ = both(*given, **options)
     assert relative(reference, expected) < 1e-4
-    monkeypatch.setattr(engine_module, "_WORTH_A_JOB", 1)
     call, ran = NativeBlocks.__call__, []
 
     def counted(*arguments, **options):
