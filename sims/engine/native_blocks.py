@@ -86,7 +86,7 @@ class NativeBlocks:
         try:
             code = 0
             while not code:
-                began, before = time.perf_counter(), int(progress[_DONE])
+                began, awake, before = time.perf_counter(), time.thread_time(), int(progress[_DONE])
                 split = workers.splits(kind)
                 progress[_ALONE] = not split
                 if split and not helpers:
@@ -101,7 +101,8 @@ class NativeBlocks:
                     _join(helpers)
                 done = int(progress[_DONE])
                 if done > before:
-                    workers.learn(kind, split=split, pace=(time.perf_counter() - began) / (done - before))
+                    elapsed, awake = time.perf_counter() - began, time.thread_time() - awake
+                    workers.learn(kind, split=split, pace=elapsed / (done - before), awake=awake / elapsed)
                 during(done / count)
         finally:
             progress[_ALONE] = 1

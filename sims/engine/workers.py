@@ -16,6 +16,8 @@ __all__ = ["Paces", "Workers", "torch_threads"]
 
 T = TypeVar("T")
 Way = TypeVar("Way")
+_CLEARLY = 1.1
+_OWN_CORE = 0.8  # share of the time: who gets less of one core would wait for a second one
 _FIRST_RETRIES = frozenset({4, 8, 16, 32})
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
@@ -32,12 +34,12 @@ class Paces(Generic[Way]):
         self._calls = 0
 
     def choose(self, ways: Sequence[Way]) -> Way:
-        """The way to go next: the fastest, or one that has not been tried (lately)."""
+        """The way to go next: the first unless another is clearly faster, or one not tried (lately)."""
         for way in ways:
             if way not in self._seconds:
                 return way
         self._calls += 1
-        ranked = sorted(ways, key=self._seconds.__getitem__)
+        ranked = sorted(ways, key=lambda way: self._seconds[way] * (1 if way == ways[0] else _CLEARLY))
         if len(ranked) == 1 or (self._calls % _CALLS_BEFORE_RETRY and self._calls not in _FIRST_RETRIES):
             return ranked[0]
         return ranked[1 + self._calls % (len(ranked) - 1)]
@@ -54,7 +56,8 @@ class Workers:
 
     Handing out work costs some tens of microseconds a thread and call, as much as a small wave takes, and brings
     nothing where other processes use the cores. So for each kind of work, such as ranges of about the same length,
-    it measures, and occasionally again, whether one thread or all are faster.
+    it measures, and occasionally again, whether one thread or all are faster. Threads that wait for one another
+    suffer most where cores are scarce: one that does not have a core to itself is left alone.
 
     Parameters
     ----------
@@ -74,6 +77,7 @@ class Workers:
             else None
         )
         self._paces: dict[Hashable, Paces[bool]] = {}
+        self._awake = 1.0
 
     def share(self, run: Callable[[int, int, int], None], start: int, end: int) -> None:
         """Call ``run(thread, first, last)`` on consecutive parts of ``start … end``; return when all are done."""
@@ -91,10 +95,20 @@ class Workers:
         """Whether work of a kind is to be split this time."""
         if self._pool is None or self._always:
             return self._pool is not None
+        if self._awake < _OWN_CORE:
+            return False
         return self._paces.setdefault(kind, Paces()).choose((False, True))
 
-    def learn(self, kind: Hashable, *, split: bool, pace: float) -> None:
-        """Learn how many seconds an item of work of a kind took, split or not."""
+    def learn(self, kind: Hashable, *, split: bool, pace: float, awake: float = 1.0) -> None:
+        """Learn how many seconds an item of work of a kind took, split or not.
+
+        Parameters
+        ----------
+        awake : float
+            Share of the time in which the caller's thread had a core.
+        """
+        if not split:
+            self._awake = 0.8 * self._awake + 0.2 * awake
         self._paces.setdefault(kind, Paces()).learn(split, pace)
 
     def start(self, function: Callable[..., T], *arguments: Any) -> Future[T]:

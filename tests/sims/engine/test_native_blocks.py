@@ -225,6 +225,17 @@ def test_ways_that_met_a_busy_moment_are_tried_again():
     assert 80 < ways.count("shared") < 100
 
 
+def test_who_has_no_core_to_itself_is_left_alone():
+    workers = Workers(2)
+    for awake, expected in ((1.0, True), (0.4, False), (1.0, True)):
+        ways = []
+        for _ in range(100):
+            ways.append(workers.splits("kind"))
+            workers.learn("kind", split=ways[-1], pace=1.0 if ways[-1] else 2.0, awake=awake)
+        assert ways[-1] is expected
+    workers.close()
+
+
 def test_waves_are_as_wide_as_threads_can_share():
     assert wave_width(nodes=1000, block=64) == 192
     assert wave_width(nodes=1000, block=64, threads=2) == 256
