@@ -23,8 +23,13 @@ _DITHER = 1
 
 def mixed_residues(
     rows: Tensor, context: RoundContext, *, share: float, bits: int, distance: float
-) -> Generator[AnyExchange, Mixed, Tensor]:
+) -> Generator[AnyExchange, Mixed, tuple[Tensor, float]]:
     """Exchange residues of a share of the numbers of rows ``[B, P]``; return ``x_i + Σ_j w_ij (x̂_j − x_i)``.
+
+    Also returned is which share of the numbers that arrived seem to be farther apart than θ, from 0 to 1. No residue
+    tells: where models are far apart, x̂_j − x_i is anywhere within the modulus, and so beyond θ with probability
+    2^−b; where they are close, hardly ever. The share is that of those beyond θ, times 2^b. With one bit it is 0:
+    the noise of rounding is as large as θ.
 
     With Δ = 2θ/(2^b − 1), and u one draw for all nodes from [−½, ½) for each number and round, a node sends
     ``round(x/Δ + u) mod 2^b``. Of all numbers with that residue a receiver takes the one nearest to its own as
@@ -51,11 +56,15 @@ def mixed_residues(
     scaled = rows.index_select(1, sent) / cell + dither
     rule = partial(_steps_to_others, scaled=scaled, modulus=codec.modulus)
     mixed = yield NeighbourRows(scaled, rule, compressor=codec)
-    return rows.index_add(1, sent, cell * mixed.rows)
+    steps, beyond = mixed.rows[:, :-1], mixed.rows[:, -1]
+    apart = min(1.0, codec.modulus * float(beyond.mean())) if bits > 1 else 0.0
+    return rows.index_add(1, sent, cell * steps), apart
 
 
 def _steps_to_others(around: Neighbourhood, *, scaled: Tensor, modulus: int) -> Tensor:
-    """``Σ_j w_ij (x̂_j − x_i)`` in cells."""
+    """``Σ_j w_ij (x̂_j − x_i)`` in cells, and which share of the x̂_j − x_i is beyond θ, ``[b, K + 1]``."""
     own = scaled.index_select(0, around.nodes.to(scaled.device))
     away = wrapped(around.rows - own[:, None], modulus)
-    return (around.weights[..., None] * away).sum(dim=1)
+    heard = around.present.sum(dim=1).clamp(min=1) * away.shape[2]
+    beyond = ((away.abs() > (modulus - 1) / 2) & around.present[..., None]).sum(dim=(1, 2)) / heard
+    return torch.cat([(around.weights[..., None] * away).sum(dim=1), beyond[:, None].to(away.dtype)], dim=1)

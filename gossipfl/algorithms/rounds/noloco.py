@@ -6,7 +6,9 @@ models", arXiv 2506.10911, 2025, Algorithm 1, with the signs of the authors' cod
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated
 
 import torch
@@ -22,9 +24,12 @@ from gossipfl.training.settings import learning_rates
 
 __all__ = ["NoLoCo"]
 
+logger = logging.getLogger(__name__)
+
 _REMEMBERED = 4  # rounds after which what was learned hardly sets nodes apart any more
 _LEAST = 1e-3  # of the learning rate: a schedule may end at 0, and numbers of no size have no residues
 _REACH = 2.0
+_SUSPECT = 0.2  # of the numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,8 @@ class NoLoCo(RoundAlgorithm):
     With ``bits`` a node sends that many of each number, of a random share p of θ that is the same at all nodes
     (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to
     its own. So models may differ by no more than ``reach`` times H step sizes: the largest of this round's and of
-    four rounds before, and a thousandth of ``training.learning_rate`` at least.
+    four rounds before, and a thousandth of ``training.learning_rate`` at least. That they differ by more no
+    residue tells, but how often they seem to does: above a fifth of the numbers it is said, once.
 
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 
@@ -117,9 +123,11 @@ class NoLoCo(RoundAlgorithm):
             mean = yield from mixed_by_steps(fast, trained.steps - nodes.steps)
             step = self.outer_rate * (mean - slow)
         elif self.bits is not None:
-            mean = yield from mixed_residues(
+            mean, apart = yield from mixed_residues(
                 fast, context, share=self.share, bits=self.bits, distance=self._distance(context)
             )
+            if apart > _SUSPECT:
+                _say_once(self.reach, self.bits)
             step = self.outer_rate * (mean - slow)
         elif self.pull is None:
             mixed = yield Exchange(fast)
@@ -140,3 +148,14 @@ class NoLoCo(RoundAlgorithm):
         when = [steps * max(0, now - _REMEMBERED), steps * now, steps * (now + 1) - 1]
         rate = float(learning_rates(torch.tensor(when), settings).max())
         return self.reach * steps * max(rate, _LEAST * settings.learning_rate)
+
+
+@cache
+def _say_once(reach: float, bits: int) -> None:
+    logger.warning(
+        "noloco: models seem to be farther apart than reach = %g allows for %d bits: more than %.0f %% of the numbers"
+        " that arrived are probably wrong; raise reach, or look for a member that sends others than it should",
+        reach,
+        bits,
+        100 * _SUSPECT,
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gossipfl.algorithms import RoundContext
 from gossipfl.algorithms.exchanges import NeighbourRows
 from gossipfl.algorithms.rounds.close_ones import mixed_residues
-from gossipfl.algorithms.rounds.noloco import NoLoCo
+from gossipfl.algorithms.rounds.noloco import NoLoCo, _say_once
 from gossipfl.codecs import Residues, wrapped
 from gossipfl.errors import NonFiniteUpdate, SettingError, UnexpectedTensor
 from tests.gossipfl.algorithms.rounds_by_hand import (
@@ -44,6 +44,14 @@ class InBits(Network):
 
 def mixed(rows, W, *, round_number=0, share=1.0, bits=2, distance=1.0):
     """Rows after one exchange, and the exchange."""
+    (now, _), sent = mixed_and_apart(
+        rows, W, round_number=round_number, share=share, bits=bits, distance=distance
+    )
+    return now, sent
+
+
+def mixed_and_apart(rows, W, *, round_number=0, share=1.0, bits=2, distance=1.0):
+    """Rows after one exchange and how many numbers seem to be too far apart; and the exchange."""
     context = RoundContext(
         local=None, shared_size=rows.shape[1], round=round_number, numbers=torch.arange(len(rows))
     )
@@ -77,6 +85,30 @@ def test_models_that_are_too_far_apart_move_little(n, b, seed):
     now, _ = mixed(rows, W, bits=b, distance=0.1)
     cell = 0.2 / (2**b - 1)
     assert bool(((now - rows).abs() <= (1 - W.diagonal())[:, None] * 2 ** (b - 1) * cell + 1e-9).all())
+
+
+@pytest.mark.parametrize("b", [2, 3, 8])
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_it_is_seen_where_models_are_too_far_apart(b, share):
+    """Though no receiver can tell of a single number: it is a rate."""
+    W, rows = random_doubly_stochastic(4, 1), normal(4, 20_000)
+    close = torch.full_like(rows, 5.0) + 0.1 * rows.clamp(-2, 2)  # at most 0.4 apart
+    wanted = {"share": share, "bits": b, "distance": 1.0}
+    assert mixed_and_apart(close, W, **wanted)[0][1] == 0
+    assert mixed_and_apart(1000 * rows, W, **wanted)[0][1] == pytest.approx(1, abs=0.15)
+    half = torch.where(torch.arange(20_000) % 2 == 0, close, 1000 * rows)
+    assert mixed_and_apart(half, W, **wanted)[0][1] == pytest.approx(0.5, abs=0.15)
+    assert mixed_and_apart(1000 * rows, W, **{**wanted, "bits": 1})[0][1] == 0  # with one bit it is not
+
+
+def test_models_that_are_too_far_apart_are_named_once(caplog):
+    _say_once.cache_clear()
+    W, local = random_doubly_stochastic(6, 4), quadratics(6, size=300, kind=Still, learning_rate=0.1)
+    start = start_at(normal(1, 300) + 0.02 * normal(6, 300, seed=1))
+    after(NoLoCo(bits=2), start, InBits.of(W), local, count=3)
+    assert caplog.text == ""
+    after(NoLoCo(bits=2, reach=0.01), start, InBits.of(W), local, count=3)
+    assert caplog.text.count("farther apart than reach = 0.01 allows for 2 bits") == 1
 
 
 def test_what_receivers_make_of_residues_is_right_in_the_mean():
