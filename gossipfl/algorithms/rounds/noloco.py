@@ -154,7 +154,7 @@ class NoLoCo(RoundAlgorithm):
 def _say_once(reach: float, bits: int) -> None:
     logger.warning(
         "noloco: models seem to be farther apart than reach = %g allows for %d bits: more than %.0f %% of the"
-        " numbers that arrived are probably wrong; raise reach, or look for a member that sends others than it should",
+        " numbers that arrived are probably wrong; raise reach, or look for a member that sends other numbers",
         reach,
         bits,
         100 * _SUSPECT,
