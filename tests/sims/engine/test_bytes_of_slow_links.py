@@ -27,6 +27,7 @@ rounds = 1
 @pytest.mark.parametrize(
     ("algorithm", "topology", "parameters", "steps", "models"),
     [
+        ("fedavg", None, {}, 1, 2),  # up and down: the traffic that is published beside SAPS
         ("d_psgd", "ring", {}, 1, 2),
         ("d_psgd", "random_matching", {}, 1, 1),
         ("saps", "random_matching", {"share": 0.01}, 1, 0.01),

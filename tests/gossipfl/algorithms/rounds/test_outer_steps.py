@@ -17,6 +17,7 @@ from gossipfl.training import Nodes
 from tests.gossipfl.algorithms.rounds_by_hand import (
     Network,
     Quadratics,
+    Still,
     after,
     few,
     mean_matrix,
@@ -172,6 +173,53 @@ def test_without_momentum_all_are_d_psgd(W, seed, H):
     expected = after(DPSGD(), *arguments, count=5).rows
     for algorithm in (DiLoCo, NoLoCo, GASLoC):
         same(after(algorithm(momentum=0.0, outer_rate=1.0), *arguments, count=5).rows, expected)
+
+
+@few
+@given(weights, st.floats(0.05, 1), seeds)
+def test_gasloc_without_momentum_is_d_psgd_over_a_lazier_matrix(W, alpha, seed):
+    """γ = 0, η = 1, one step: adapt-then-combine with I − αΛ."""
+    n = len(W)
+    start, local = start_at(normal(n, 3, seed=seed)), training(n, seed, 1, momentum=0.0)
+    lazy = torch.eye(n, dtype=torch.float64) - alpha * (torch.eye(n, dtype=torch.float64) - W)
+    algorithm = GASLoC(momentum=0.0, outer_rate=1.0, consensus_step_size=alpha)
+    expected = after(DPSGD(), start, Network.of(lazy), local, count=5).rows
+    same(after(algorithm, start, Network.of(W), local, count=5).rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "eta", "mu"),
+    [
+        (NoLoCo(outer_rate=0.7, momentum=0.5), 0.7, 0.5),
+        (NoLoCo(outer_rate=0.7, momentum=0.9), 0.7, 0.9),
+        (GASLoC(consensus_step_size=0.6, momentum=0.4), 0.6, 0.4),
+    ],
+    ids=["noloco, converging", "noloco, diverging", "gasloc"],
+)
+def test_disagreement_over_random_pairs_follows_the_recursion_of_its_moments(algorithm, eta, mu):
+    """Of 200 runs without training, on a network of six; b = n/(2(n − 1))."""
+    n, size, count, runs = 6, 20, 5, 200
+    local, found = quadratics(n, size=size, kind=Still), 0.0
+    for seed in range(runs):
+        start = normal(n, size, seed=seed)
+        start -= start.mean(0)
+        generator = torch.Generator().manual_seed(seed)
+        orders = [torch.randperm(n, generator=generator) for _ in range(count)]
+
+        def matrix(t, orders=orders):
+            W = torch.eye(n, dtype=torch.float64)
+            for i, j in orders[t].view(-1, 2).tolist():
+                W[[i, i, j, j], [i, j, i, j]] = 0.5
+            return W
+
+        rows = after(algorithm, start_at(start), Network(matrix), local, count=count).rows
+        found += float((rows - rows.mean(0)).square().sum() / start.square().sum()) / runs
+    b, (V, C, M) = n / (2 * (n - 1)), (1.0, 0.0, 0.0)
+    for _ in range(count):
+        M = mu**2 * M - 2 * mu * eta * b * C + eta**2 * b * V
+        D = mu * C - eta * b * V
+        V, C = V + 2 * D + M, D + M
+    assert found == pytest.approx(V, rel=0.1)
 
 
 @pytest.mark.parametrize("algorithm", [DiLoCo, NoLoCo, GASLoC])
