@@ -23,7 +23,10 @@ from sims.engine.engine import Phases
 from sims.engine.programme import Compile
 from sims.world import World
 
-__all__ = ["BlockTraining"]
+__all__ = ["NUMBERS_AT_ONCE", "BlockTraining"]
+
+NUMBERS_AT_ONCE = 1 << 21
+"""Of rows that are trained together where they cannot be traced: with privacy, noise takes several times as much."""
 
 Ints = NDArray[np.int64]
 
@@ -182,12 +185,15 @@ class BlockTraining:
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         rows, ages, steps, optimiser_state = (tensor.clone() for tensor in _state(nodes))
         after = replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
+        at_once = max(1, NUMBERS_AT_ONCE // self.world.layout.size)
         for count in np.unique(counts[counts > 0]):
-            members = np.flatnonzero(counts == count)
-            places = torch.from_numpy(members)
-            trained, _ = self.world.trainer.train(nodes.select(places), members, steps=int(count))
-            for of_all, of_these in zip(_state(after), _state(trained), strict=True):
-                of_all[places.to(of_all.device)] = of_these
+            everyone = np.flatnonzero(counts == count)
+            for start in range(0, len(everyone), at_once):
+                members = everyone[start : start + at_once]
+                places = torch.from_numpy(members)
+                trained, _ = self.world.trainer.train(nodes.select(places), members, steps=int(count))
+                for of_all, of_these in zip(_state(after), _state(trained), strict=True):
+                    of_all[places.to(of_all.device)] = of_these
         return after
 
     def _steps_of_block(

@@ -12,11 +12,12 @@ from gossipfl.algorithms import Links
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.tasks.samples import leaves
 from gossipfl.training import Nodes
-from sims.compiler.timeline import Timeline, conditions_of, ticks
+from sims.compiler.timeline import Timeline, conditions_of, event_loop_was_compiled, ticks
 from sims.compiler.waves import compile_waves
 from sims.engine.blocks import block_size, wave_width
 from sims.engine.compact import RowForm
 from sims.engine.groups import groups_of
+from sims.engine.local import NUMBERS_AT_ONCE
 from sims.engine.packing import Packing
 from sims.engine.spaces import space_left
 from sims.errors import NotEnoughDisk, NotEnoughMemory
@@ -31,7 +32,11 @@ _PROBED_NODES = 2000
 _OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
 _EVENT_BYTES = 45
 _MEASURED_AT_ONCE = 1 << 23
-_LIBRARY_BYTES = 580_000_000  # Python, torch and its tracing, numba
+_LIBRARY_BYTES = 515_000_000  # Python, torch and its tracing
+_EVENT_LOOP_BYTES = 45_000_000
+_COMPILING_BYTES = 190_000_000  # of the event loop, which is kept for later runs
+_MATCHING_BYTES = _ATTACK_BYTES = 40_000_000
+_NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class MemoryEstimate:
     data: int
     timeline: int
     measuring: int = 0
-    base: int = _LIBRARY_BYTES
+    base: int = _LIBRARY_BYTES + _EVENT_LOOP_BYTES
     disk: int = 0
 
     @property
@@ -98,11 +103,16 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     if scenario.algorithm.in_rounds:
         row, state = item * world.layout.size + 8, item * world.trainer.optimiser_state_size
         kept = _auxiliary_bytes(scenario, world)
-        own_steps = scenario.algorithm.of_rounds().requirements.own_steps
-        beside = 2 * row if own_steps else 0  # gradients, directions
-        rows = n * (3 * row + 2 * state + beside) + 2 * kept
+        requirements = scenario.algorithm.of_rounds().requirements
+        beside = 2 * row if requirements.own_steps else 0  # gradients, directions
+        beside += 2 * row if requirements.server else 0  # what is sent there, with its weight, and comes back
         return MemoryEstimate(
-            rows=rows, slots=0, data=held, timeline=0, measuring=_measuring_bytes(scenario, world, row)
+            rows=n * (3 * row + 2 * state + beside) + 2 * kept,
+            slots=0,
+            data=held,
+            timeline=0,
+            measuring=_measuring_bytes(scenario, world, row),
+            base=_base_bytes(scenario),
         )
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
@@ -121,14 +131,27 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
         measuring=_measuring_bytes(scenario, world, item * packing.width),
         disk=(n + 1 + slots) * model if paged else 0,
+        base=_base_bytes(scenario),
     )
+
+
+def _base_bytes(scenario: Scenario) -> int:
+    """Bytes of the libraries that a run loads."""
+    found = _LIBRARY_BYTES
+    if not scenario.algorithm.in_rounds:
+        found += _EVENT_LOOP_BYTES
+        found += _COMPILING_BYTES if event_loop_was_compiled() else 0
+    found += _ATTACK_BYTES if scenario.attack is not None else 0
+    return found + (_MATCHING_BYTES if scenario.topology.name.replace("-", "_") == "random_matching" else 0)
 
 
 def _measuring_bytes(scenario: Scenario, world: World, row: int) -> int:
     """Bytes of the models that are evaluated, if not all are, of parts of consensus distances, and of a block."""
     nodes, measured = scenario.population.nodes, scenario.evaluate.nodes
     chosen = 0 if measured is None or measured >= nodes else measured * row
-    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + working_bytes(world)
+    private = scenario.training.privacy is not None
+    drawn = 8 * min(nodes * world.layout.size, NUMBERS_AT_ONCE) * _NOISE_TABLES if private else 0
+    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + working_bytes(world) + drawn
 
 
 def _auxiliary_bytes(scenario: Scenario, world: World) -> int:

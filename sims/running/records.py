@@ -23,6 +23,7 @@ from sims.scenario import Scenario, to_toml
 
 __all__ = ["Records", "ResultsDirectory", "RunDirectory", "digest_of", "machine", "versions"]
 
+_BYTES_AT_ONCE = 1 << 24
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
 
@@ -169,7 +170,9 @@ def digest_of(models: Sequence[Stored | NDArray[np.generic]], ages: NDArray[np.i
         dtype, shape, parts = array if isinstance(array, Stored) else (array.dtype, array.shape, [array])
         found.update(f"{dtype.str}{shape}".encode())
         for part in parts:
-            found.update(np.ascontiguousarray(part).data)
+            at_once = max(1, _BYTES_AT_ONCE // max(1, part[:1].nbytes))
+            for start in range(0, len(part), at_once):  # a part that is no whole memory is copied for it
+                found.update(np.ascontiguousarray(part[start : start + at_once]).data)
     return {"sha256": found.hexdigest()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sims.compiler.timeline.conditions import TICKS_PER_SECOND, Conditions, conditions_of, ticks
+from sims.compiler.timeline.events import event_loop_was_compiled
 from sims.compiler.timeline.timeline import Timeline, Window
 
-__all__ = ["TICKS_PER_SECOND", "Conditions", "Timeline", "Window", "conditions_of", "ticks"]
+__all__ = ["TICKS_PER_SECOND", "Conditions", "Timeline", "Window", "conditions_of", "event_loop_was_compiled", "ticks"]

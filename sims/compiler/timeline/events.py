@@ -17,7 +17,7 @@ from sims.compiler.timeline.conditions import Conditions
 from sims.compiler.timeline.draws import below, uniform
 from sims.compiler.timeline.states import NodeStates, Operations, set_away, transmit, write
 
-__all__ = ["FINISHED", "FULL", "NEEDS_ROOM", "advance", "begin"]
+__all__ = ["FINISHED", "FULL", "NEEDS_ROOM", "advance", "begin", "event_loop_was_compiled"]
 
 FINISHED, FULL, NEEDS_ROOM = range(3)
 
@@ -254,3 +254,8 @@ def advance(c: Conditions, q: Calendar, s: NodeStates, o: Operations, until: int
 
 
 announce(advance, "compiling the event loop, once per installation: about a minute")
+
+
+def event_loop_was_compiled() -> bool:
+    """Whether this process has compiled the event loop, as the first one of an installation does."""
+    return bool(sum(advance.stats.cache_misses.values()))
