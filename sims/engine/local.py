@@ -26,7 +26,7 @@ from sims.world import World
 __all__ = ["NUMBERS_AT_ONCE", "BlockTraining"]
 
 NUMBERS_AT_ONCE = 1 << 21
-"""Of rows that are trained together where they cannot be traced: with privacy, noise takes several times as much."""
+"""Of rows that are trained together where they cannot be traced: noise of privacy takes several times as much."""
 
 Ints = NDArray[np.int64]
 

@@ -82,7 +82,8 @@ class Table:
         begun at.
         """
         size, nodes = columns.shape[1], columns[0]
-        places = columns[[0, 1, 5] if answers else [0, 1]].reshape(-1)
+        # Not by a list of lines, which would be copied to a card.
+        places = torch.cat([columns[line] for line in ((0, 1, 5) if answers else (0, 1))])
         own = columns.clone()
         for line, at in ((0, 0), (1, 1), (5, 2 if answers else 0)):
             own[line] = torch.arange(at * size, (at + 1) * size, device=own.device)

@@ -6,4 +6,12 @@ from sims.compiler.timeline.conditions import TICKS_PER_SECOND, Conditions, cond
 from sims.compiler.timeline.events import event_loop_was_compiled
 from sims.compiler.timeline.timeline import Timeline, Window
 
-__all__ = ["TICKS_PER_SECOND", "Conditions", "Timeline", "Window", "conditions_of", "event_loop_was_compiled", "ticks"]
+__all__ = [
+    "TICKS_PER_SECOND",
+    "Conditions",
+    "Timeline",
+    "Window",
+    "conditions_of",
+    "event_loop_was_compiled",
+    "ticks",
+]

@@ -213,3 +213,27 @@ def test_only_whole_blocks_of_nodes_that_follow_one_another_are_slices(nodes):
         distinct_and_consecutive = index == list(range(index[0], index[0] + 4))
         assert (span is not None) == distinct_and_consecutive
         assert span is None or list(range(span.start, span.stop)) == index
+
+
+@pytest.mark.parametrize(
+    "more", ["training.privacy={clip=1.0,noise_multiplier=1.0}", "training.momentum=0.5"]
+)
+def test_what_is_not_traced_is_the_same_a_few_rows_at_a_time(more, monkeypatch):
+    """Noise for all rows at once took more than all else."""
+    world, local = training_of(more, f"task.options={{model='{'dropout' if 'momentum' in more else 'mlp'}'}}")
+    assert not local.vectorised
+    start = some_nodes(world)
+    whole = local.update(start)
+    taken = []
+    train = world.trainer.train
+
+    def noted(nodes, members, **named):
+        taken.append(len(members))
+        return train(nodes, members, **named)
+
+    monkeypatch.setattr(type(world.trainer), "train", lambda _, *given, **named: noted(*given, **named))
+    monkeypatch.setattr("sims.engine.local.NUMBERS_AT_ONCE", 3 * world.layout.size)
+    in_parts = local.update(start)
+    assert taken and max(taken) <= 3
+    assert torch.equal(whole.rows, in_parts.rows) and torch.equal(whole.ages, in_parts.ages)
+    assert torch.equal(whole.optimiser_state, in_parts.optimiser_state)

@@ -118,3 +118,46 @@ def test_a_tensor_left_on_the_processor_is_found():
 def test_masked_sums_stay_on_the_processor():
     with pytest.raises(SimulationError, match="masked_sums are computed on the CPU"):
         on_both("d_psgd", "[masked_sums]")
+
+
+RUNS = {
+    "rows in 8 bits": ("gossip_learning", "[engine]\nrows = 'int8'"),
+    "rows in 16 bits, to nearest": ("push_sum", "[engine]\nrows = 'int16'\nrounding = 'nearest'"),
+    "a gate": ("gossip_learning", "[gate]"),
+    "messages lost and late": (
+        "gossip_learning",
+        "[network]\nloss = 0.2\ndelay = { kind = 'lognormal', median = 0.8, sigma = 0.5 }",
+    ),
+    "nodes that come and go": ("gossip_learning", "[churn]\nprocess = { kind = 'cycle', offline = 0.5 }"),
+    "rounds in real time": (
+        "d_psgd",
+        "[network]\nloss = 0.2\ndeadline = 1.0\ndelay = { kind = 'lognormal', median = 0.8, sigma = 0.5 }",
+    ),
+    "rounds with absences": ("gradient_tracking", "[churn]\nprocess = { kind = 'cycle', offline = 0.5 }"),
+}
+
+
+@pytest.mark.parametrize("what", RUNS)
+def test_runs_of_other_kinds_are_the_same_on_a_card(what):
+    name, more = RUNS[what]
+    here, there = on_both(name, more)
+    # Decisions of a gate, and roundings, follow the last digits, which differ between eager and traced functions.
+    roughly = "bits" in what or "gate" in what
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=0.02 if roughly else 1e-5)
+
+
+@pytest.mark.parametrize("name", ["d_psgd", "gossip_learning"])
+def test_a_run_is_resumed_on_a_card(name, tmp_path):
+    here, _ = on_both(name)
+    topology = '[topology]\nname = "random-regular"\ndegree = 4'
+    scenario = parse_scenario(TEXT.format(name=name, topology=topology, settings="", more="", model="mlp"))
+    asked = iter(range(9))
+    with (
+        fake_card(),
+        patch("torch.fx.experimental.proxy_tensor.make_fx", side_effect=RuntimeError("not on this card")),
+    ):
+        more = {"compile_when": "never", "device": "meta", "out": tmp_path / "run"}
+        begun = sims.run(scenario, **more, interrupted=lambda: next(asked) == 1)
+        there = sims.run(None, **more, resume=True).rows
+    assert not begun.finished
+    torch.testing.assert_close(there.held, here, rtol=1e-4, atol=1e-5)

@@ -1,14 +1,32 @@
 """Memory estimates beside what runs take, each in a process of its own."""
 
+import numpy as np
 import pytest
 
-from benchmarks.memory_estimates import measured
+from benchmarks.memory_estimates import READY_MADE, SCENARIOS, measured
+from sims.running import records
+from sims.running.records import digest_of
 
-MEASURED = ("perceptron, 10,000 nodes, messages", "perceptron, 10,000 nodes, 8 bits")
+QUICK = "perceptron, 10,000 nodes, push-sum"
+LARGE = "55 numbers, 1,000,000 nodes, 8-regular, messages"  # minutes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == QUICK else pytest.mark.slow)
+        for name in [*SCENARIOS, *READY_MADE]
+        if name != LARGE
+    ],
+)
 def test_an_estimate_is_within_a_tenth(name):
     estimated, taken = measured(name)
     assert estimated == pytest.approx(taken, rel=0.1)
+
+
+def test_a_hash_takes_rows_a_few_at_a_time(monkeypatch):
+    both = np.arange(70, dtype=np.float32).reshape(7, 10)
+    ages = np.arange(7)
+    expected = digest_of([both[:, :4].copy()], ages)
+    monkeypatch.setattr(records, "_BYTES_AT_ONCE", 40)
+    assert digest_of([both[:, :4]], ages) == expected != digest_of([both[:, 1:5]], ages)
