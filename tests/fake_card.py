@@ -58,6 +58,19 @@ class OnCard(Tensor):
     def __array__(self, *arguments: Any) -> Any:
         return self.numpy()
 
+    def __getitem__(self, index: Any) -> Any:
+        return Tensor.__getitem__(self, _without_lists(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        Tensor.__setitem__(self, _without_lists(index), value)
+
+
+def _without_lists(index: Any) -> Any:
+    """An index whose lists of numbers are tensors: of lists torch makes tensors on ``meta``, without numbers."""
+    if isinstance(index, tuple):
+        return tuple(_without_lists(each) for each in index)
+    return _plain_tensor(index) if isinstance(index, list) else index
+
 
 class _Card(TorchDispatchMode):
     def __torch_dispatch__(self, call: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:

@@ -155,7 +155,8 @@ class KeptRows:
 
         def taken(number: int) -> Iterable[NDArray[np.generic]]:
             for start in range(0, places, at_once):
-                yield self._taken(torch.arange(start, min(start + at_once, places)))[number].cpu().numpy()
+                at = torch.arange(start, min(start + at_once, places), device=self.device)
+                yield self._taken(at)[number].cpu().numpy()
 
         return [
             Stored(parts[0].cpu()[:0].numpy().dtype, tuple(parts[0].shape), taken(number))
