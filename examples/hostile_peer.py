@@ -139,7 +139,7 @@ class HostilePeer(Peer):
         outgoing.frame, learner._worked = frame, worked
 
     def _lie_in_rounds(self, incarnation, learner) -> None:
-        exchanged, plan = learner._exchanged, learner._plan
+        exchanged, plan = learner._way.exchange, learner._plan
         if isinstance(self.attack, Aimed) and (
             plan.ring is not None or any(plan.previews(each) for each in range(len(plan.forms)))
         ):
@@ -149,24 +149,23 @@ class HostilePeer(Peer):
                 remedy="Try sign_flip, or an algorithm without masked sums or summaries.",
             )
 
-        async def lied(position: Position, out: Outgoing, *, sends: bool):
+        async def lied(position: Position, out: Outgoing, **how: bool):
             if out.form.over == "links":
                 raise SettingError(
                     "a hostile peer lies about a row, not about links", got=plan.name, remedy="Try d_psgd."
                 )
             if not self.attack.trains and position[0] == self.begins - 1:
                 learner.allow(Permission(trains=False))  # from the next round on
-            if not sends or position[0] < self.begins:
-                return await exchanged(position, out, sends=sends)
+            if not how["sends"] or position[0] < self.begins:
+                return await exchanged(position, out, **how)
             if isinstance(self.attack, Aimed):
                 return await self._lied_to_each(learner, position, out, incarnation.number)
-            result = await exchanged(
-                position, self.instead_of_row(position, out, plan, incarnation.number), sends=sends
-            )
+            lie = self.instead_of_row(position, out, plan, incarnation.number)
+            result = await exchanged(position, lie, **how)
             neighbours = plan.mixing.recipients(position[0], out.form, plan.number)
             return replace(result, untaken=tuple(each for each in result.untaken if each in neighbours))
 
-        learner._exchanged = lied
+        learner._way.exchange = lied
 
     def instead(self, state: State, incarnation: int) -> State:
         """The lie that is told in place of a version, the same to everybody."""
@@ -208,7 +207,7 @@ class HostilePeer(Peer):
 
     async def _lied_to_each(self, learner, position: Position, out: Outgoing, incarnation: int):
         """Tell accomplices the truth, hear the honest, and then tell each of those what harms it."""
-        plan, exchanger, framing = learner._plan, learner._exchanger, learner._framing
+        plan, exchanger, framing = learner._plan, learner._way.exchanger, learner._way.framing
         place, codec = plan.on_the_wire(position), out.codec
         truth = {each: payload for each, payload in out.payloads.items() if each in self.accomplices}
         patient = replace(exchanger, deadline=exchanger.deadline / 2)

@@ -73,7 +73,7 @@ async def test_rows_go_to_those_who_want_them_as_in_the_simulation(tmp_path, top
         count == links * 4 * (WIDTH + 1) + asked * of_all // links
     )  # a summary and a wish each, and some rows
     assert 0 < asked < links
-    assert sent["balance"] - sent["sketchguard"] > 0.7 * (of_all - count)  # the rest is headers and answers
+    assert sent["sketchguard"] < sent["balance"]  # with headers, and what a busy member is sent again
 
 
 def served_none(mixes):
