@@ -126,7 +126,9 @@ async def test_six_peers_send_adapters_alone_and_end_where_the_simulation_ends(
     accounted = there.evaluations["bytes"][-1] // (6 * ROUNDS)
     if numbers is not None:
         assert accounted == 4 * int(numbers * shared)
-    assert bodies_sent == [accounted] * (6 * ROUNDS)
+    padding = 0 if numbers is not None else 16  # by which the three tensors of a payload are aligned
+    assert len(bodies_sent) == 6 * ROUNDS
+    assert all(accounted <= size <= accounted + padding for size in bodies_sent)
     assert_replayed([peer.home.directory for peer in peers])
 
     perplexity = there.nodes.filter(there.nodes["round"] == ROUNDS)["perplexity"].to_list()
