@@ -35,7 +35,7 @@ _MEASURED_AT_ONCE = 1 << 23
 _LIBRARY_BYTES = 515_000_000  # Python, torch and its tracing
 _EVENT_LOOP_BYTES = 45_000_000
 _COMPILING_BYTES = 190_000_000  # of the event loop, which is kept for later runs
-_MATCHING_BYTES = _ATTACK_BYTES = 40_000_000
+_ATTACK_BYTES = 40_000_000
 _NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 
 
@@ -141,8 +141,7 @@ def _base_bytes(scenario: Scenario) -> int:
     if not scenario.algorithm.in_rounds:
         found += _EVENT_LOOP_BYTES
         found += _COMPILING_BYTES if event_loop_was_compiled() else 0
-    found += _ATTACK_BYTES if scenario.attack is not None else 0
-    return found + (_MATCHING_BYTES if scenario.topology.name.replace("-", "_") == "random_matching" else 0)
+    return found + (_ATTACK_BYTES if scenario.attack is not None else 0)
 
 
 def _measuring_bytes(scenario: Scenario, world: World, row: int) -> int:
