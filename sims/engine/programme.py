@@ -45,6 +45,7 @@ Function = Callable[..., Any]
 _WORTH_SECONDS = 30.0  # of traced work yet to be done
 _SECONDS_AN_OPERATION = 0.03  # of compiling: two graphs of 4,500 together took some 120 s of CPU
 _OPTIONS: dict[str, Any] = {"cpp.threads": 1}
+_CONVOLUTIONS = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 _SILENT_OPERATIONS = 600  # so few are compiled within what nobody takes for a hang
 
 
@@ -62,7 +63,7 @@ class Programme:
     calls : int
         How often it will be called, as far as is known.
     compile_when : {'auto', 'always', 'never'}
-        Whether to compile: when it saves time, always, or never.
+        Whether to compile: when it saves time, always, or never. What convolves is compiled only if always is said.
     threads : int
         Number of threads that will call it at once.
     name : str
@@ -126,6 +127,8 @@ class Programme:
         if self._captured(graph, arguments, trials):
             return
         if compile_when == "never" or arguments[0].device.type != "cpu":
+            return
+        if compile_when == "auto" and _convolves(graph):
             return
         rewritten, options = self._rewritten(graph)
         package = self._package_file(rewritten, arguments, growing)
@@ -287,6 +290,12 @@ class Programme:
                 raise
             logger.info("%s is compiled with torch's products: %s", self.name, error)
             make(without_products(graph), _OPTIONS)
+
+
+def _convolves(graph: GraphModule) -> bool:
+    """Whether a convolution or its gradient is computed: torch's own, traced, are faster than compiled ones."""
+    called = (node.target for node in graph.graph.nodes)
+    return any(getattr(target, "overloadpacket", None) in _CONVOLUTIONS for target in called)
 
 
 def _pointed_at(arguments: tuple[Tensor, ...]) -> Tensor:

@@ -217,6 +217,48 @@ def test_a_package_that_others_could_have_written_is_compiled_again(planted, mon
     assert made == [package] * 2
 
 
+def convolved(x, weights):
+    return [torch.func.vmap(torch.nn.functional.conv1d)(x, weights)]
+
+
+def slope_of_convolved(x, weights):
+    """No convolution is left in it but that of the gradient."""
+    of_row = torch.func.grad(lambda w, one: torch.nn.functional.conv1d(one, w).sum())
+    return [torch.func.vmap(of_row)(weights, x)]
+
+
+def multiplied(x, weights):
+    return [torch.tanh(x.flatten(2) @ weights.flatten(2).mT.repeat(1, 4, 1))]
+
+
+@pytest.mark.parametrize(
+    ("function", "compile_when", "tier"),
+    [
+        (convolved, "auto", "traced"),
+        (slope_of_convolved, "auto", "traced"),
+        (convolved, "always", "compiled"),
+        (slope_of_convolved, "always", "compiled"),
+        (multiplied, "auto", "compiled"),
+    ],
+)
+def test_convolutions_are_compiled_only_where_that_is_asked_for(
+    function, compile_when, tier, monkeypatch, tmp_path
+):
+    """However long the run is, and whatever an earlier one compiled: torch's own convolutions are faster."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sims.engine.programme.has_compiler", lambda: True)
+    monkeypatch.setattr("sims.engine.programme._loaded", lambda _: function)
+
+    def make(self, graph, options, arguments, growing, package):
+        package.write_bytes(b"ours")
+        package.chmod(0o600)
+
+    monkeypatch.setattr(Programme, "_make_package", make)
+    example = sample(3, 2, 4, 8), sample(3, 4, 4, 2)
+    for _ in range(2):
+        assert programme(function, *example, calls=1e12, compile_when=compile_when).tier == tier
+
+
 def test_where_our_products_cannot_be_compiled_torchs_are(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     asked = []
