@@ -58,8 +58,8 @@ class _LSTM(_Cell):
         gates, bias, of_state, hidden, cell = given
         kept: list[list[Tensor]] = [[], [], []]
         outputs: list[Tensor] = []
-        for now in _biased(gates, bias).unbind(-3):
-            active = torch.sigmoid(now + hidden @ of_state.mT)
+        for now in gates.unbind(-3):
+            active = torch.sigmoid(now + _seen(hidden, of_state, bias))
             entry, forget, new, out = active.chunk(4, dim=-1)
             cell = torch.addcmul(forget * cell, entry, 2 * new - 1)
             squashed = _tanh(cell)
@@ -107,9 +107,7 @@ class _GRU(_Cell):
         kept: list[list[Tensor]] = [[], [], []]
         outputs: list[Tensor] = []
         for now in _biased(gates, bias).unbind(-3):
-            seen = hidden @ of_state.mT
-            if state_bias is not None:
-                seen = seen + state_bias.unsqueeze(-2)
+            seen = _seen(hidden, of_state, state_bias)
             active = torch.sigmoid(now[..., : 2 * units] + seen[..., : 2 * units])
             reset, update = active.chunk(2, dim=-1)
             candidate = seen[..., 2 * units :]
@@ -166,8 +164,8 @@ class _Plain(_Cell):
     def found(cls, *given: Any) -> Tensors:  # noqa: ANN401
         gates, bias, of_state, hidden = given
         outputs: list[Tensor] = []
-        for now in _biased(gates, bias).unbind(-3):
-            hidden = cls.activated(now + hidden @ of_state.mT)
+        for now in gates.unbind(-3):
+            hidden = cls.activated(now + _seen(hidden, of_state, bias))
             outputs.append(hidden)
         return (torch.stack(outputs, dim=-3),)
 
@@ -335,6 +333,12 @@ def _gates(inputs: Tensor, weights: Tensor, *, reverse: bool) -> Tensor:
 
 def _biased(gates: Tensor, bias: Tensor | None) -> Tensor:
     return gates if bias is None else gates + bias.unsqueeze(-2).unsqueeze(-2)
+
+
+def _seen(hidden: Tensor, of_state: Tensor, bias: Tensor | None) -> Tensor:
+    """What the state contributes to the gates of one step, and the bias: all steps at once do not fit the cache."""
+    seen = hidden @ of_state.mT
+    return seen if bias is None else seen + bias.unsqueeze(-2)
 
 
 def _tanh(tensor: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Programme:
     calls : int
         How often it will be called, as far as is known.
     compile_when : {'auto', 'always', 'never'}
-        Whether to compile: when it saves time (never what convolves), always, or never.
+        Whether to compile: when it saves time (never what has convolutions), always, or never.
     threads : int
         Number of threads that will call it at once.
     name : str
