@@ -336,7 +336,7 @@ def _biased(gates: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _seen(hidden: Tensor, of_state: Tensor, bias: Tensor | None) -> Tensor:
-    """What the state contributes to the gates of one step, and the bias: all steps at once do not fit the cache."""
+    """What the state contributes to the gates of a step, and a bias: added to all at once it leaves the cache."""
     seen = hidden @ of_state.mT
     return seen if bias is None else seen + bias.unsqueeze(-2)
 

@@ -71,7 +71,7 @@ def run(
     device : str
         ``"cpu"``, ``"cuda"`` or any torch device.
     compile_when : {'auto', 'always', 'never'}
-        Whether to compile with the C++ compiler: when it saves time (never what has convolutions), always, or never.
+        Whether to compile with the C++ compiler: when it saves time (never convolutions), always, or never.
     on_progress : callable, optional
     interrupted : callable, optional
         Called between windows or rounds; once it returns True the run stops as on Ctrl-C.
