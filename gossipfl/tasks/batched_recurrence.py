@@ -58,8 +58,8 @@ class _LSTM(_Cell):
         gates, bias, of_state, hidden, cell = given
         kept: list[list[Tensor]] = [[], [], []]
         outputs: list[Tensor] = []
-        for now in gates.unbind(-3):
-            active = torch.sigmoid(now + _seen(hidden, of_state, bias))
+        for now in _biased(gates, bias).unbind(-3):
+            active = torch.sigmoid(now + hidden @ of_state.mT)
             entry, forget, new, out = active.chunk(4, dim=-1)
             cell = torch.addcmul(forget * cell, entry, 2 * new - 1)
             squashed = _tanh(cell)
@@ -107,7 +107,9 @@ class _GRU(_Cell):
         kept: list[list[Tensor]] = [[], [], []]
         outputs: list[Tensor] = []
         for now in _biased(gates, bias).unbind(-3):
-            seen = _seen(hidden, of_state, state_bias)
+            seen = hidden @ of_state.mT
+            if state_bias is not None:
+                seen = seen + state_bias.unsqueeze(-2)
             active = torch.sigmoid(now[..., : 2 * units] + seen[..., : 2 * units])
             reset, update = active.chunk(2, dim=-1)
             candidate = seen[..., 2 * units :]
@@ -164,8 +166,8 @@ class _Plain(_Cell):
     def found(cls, *given: Any) -> Tensors:  # noqa: ANN401
         gates, bias, of_state, hidden = given
         outputs: list[Tensor] = []
-        for now in gates.unbind(-3):
-            hidden = cls.activated(now + _seen(hidden, of_state, bias))
+        for now in _biased(gates, bias).unbind(-3):
+            hidden = cls.activated(now + hidden @ of_state.mT)
             outputs.append(hidden)
         return (torch.stack(outputs, dim=-3),)
 
@@ -333,12 +335,6 @@ def _gates(inputs: Tensor, weights: Tensor, *, reverse: bool) -> Tensor:
 
 def _biased(gates: Tensor, bias: Tensor | None) -> Tensor:
     return gates if bias is None else gates + bias.unsqueeze(-2).unsqueeze(-2)
-
-
-def _seen(hidden: Tensor, of_state: Tensor, bias: Tensor | None) -> Tensor:
-    """What the state contributes to the gates of a step, and a bias: added to all at once it leaves the cache."""
-    seen = hidden @ of_state.mT
-    return seen if bias is None else seen + bias.unsqueeze(-2)
 
 
 def _tanh(tensor: Tensor) -> Tensor:
