@@ -199,7 +199,7 @@ async def test_hostile_openers_are_refused_and_change_nothing(tmp_path, monkeypa
         with trio.fail_after(30):
             while target.identity.peer_id not in host.connected():
                 await trio.sleep(0.05)
-        now, peer_id, addresses = target._reports._epoch(), target.identity.peer_id, target.host.addresses
+        now, peer_id, addresses = target.reports._epoch(), target.identity.peer_id, target.host.addresses
         forged = bytearray(report_of(Identity.generate(), epoch=now, task=victim.task.fingerprint))
         forged[-1] ^= 1
 
@@ -227,7 +227,7 @@ async def test_hostile_openers_are_refused_and_change_nothing(tmp_path, monkeypa
                     with trio.move_on_after(1.0):
                         while victim.counters.refused["malformed_statement"] == refused:
                             await trio.sleep(0.02)
-        keys = {report.key for sample in target._reports._samples.values() for report in sample.reports}
+        keys = {report.key for sample in target.reports._samples.values() for report in sample.reports}
         assert keys <= {public_key_of(each._incarnation.identity.peer_id) for each in (victim, attacker)}
 
 
