@@ -77,7 +77,7 @@ def peers_of(tmp_path, body, name, parameters, **rounds):
 
 
 def chunk_top_bytes(size, *, count, chunk):
-    """Bytes of SparseLoCo's payload: four float32, then two bits of a level and log2(chunk) of a place a number."""
+    """Bytes of a payload: four float32, and of each number two bits of a level and log2(chunk) of a place."""
     chosen = size // chunk * count + min(size % chunk, count)
     return 16 + math.ceil(chosen * 2 / 8) + math.ceil(chosen * math.log2(chunk) / 8)
 
@@ -114,7 +114,9 @@ async def test_six_peers_send_adapters_alone_and_end_where_the_simulation_ends(
     bodies_sent, encoded = [], framing.encode_round
 
     def watched(payload, **named):
-        bodies_sent.append(sum(tensor.data.nbytes for tensor in payload))  # without what aligns them in a frame
+        bodies_sent.append(
+            sum(tensor.data.nbytes for tensor in payload)
+        )  # without what aligns them in a frame
         return encoded(payload, **named)
 
     monkeypatch.setattr(framing, "encode_round", watched)

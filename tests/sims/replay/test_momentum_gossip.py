@@ -148,7 +148,9 @@ def test_it_is_the_file_of_the_page_on_extending_and_runs_as_the_page_says(tmp_p
     assert f"```py\n{code}```" in text
     assert len(example.read_text(encoding="utf-8").splitlines()) <= 60
     (tmp_path / "momentum_gossip.py").write_text(code)
-    monkeypatch.delitem(sys.modules, "momentum_gossip", raising=False)  # the example, if another test imported it
+    monkeypatch.delitem(
+        sys.modules, "momentum_gossip", raising=False
+    )  # the example, if another test imported it
     scenario = tmp_path / "own.toml"
     scenario.write_text(text.partition("```toml\n")[2].partition("```")[0])
     monkeypatch.setattr(
