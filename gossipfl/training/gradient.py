@@ -20,7 +20,7 @@ from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.one_by_one import are_one_by_one
 from gossipfl.tasks.own_tensors import OwnTensors
-from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
+from gossipfl.tasks.samples import Tree, Weighted, call_module, copied, map_leaves, take
 from gossipfl.training.optimisers import Reached
 from gossipfl.training.own_module import Loss, OwnModule
 from gossipfl.training.trial import Habits, try_out
@@ -357,8 +357,18 @@ def row_gradients(
         own.trust()
     if not common_start:
         habits = replace(habits, fixed=frozenset())
-    loss = objective if objective.may_count_nothing(targets) else objective.loss
+    loss = objective if objective.may_count_nothing(targets) else _Plain(objective)
     return RowGradients(own, layout, loss, habits, example, initial_row, dtype)
+
+
+class _Plain:
+    """A task's loss of samples that all count alike, but for those that pad a batch."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def __call__(self, outputs: Any, targets: Tree) -> Tensor:  # noqa: ANN401
+        return (self._objective if isinstance(targets, Weighted) else self._objective.loss)(outputs, targets)
 
 
 def _detached(leaf: Any) -> Any:  # noqa: ANN401

@@ -56,8 +56,8 @@ def _sample(
     indices: np.ndarray, first: int, count: int, step: int, s: int, size: int, of_node: int
 ) -> np.int64:
     """Sample number s of the batch of a step, of the samples of a node."""
-    if count == size:
-        return indices[first + s]
+    if count <= size:  # all it has, and as many of these once more as it lacks
+        return indices[first + s % count]
     place = step * size + s
     key = _mix(of_node ^ uint64(place // count))
     return indices[first + np.int64(_permuted(uint64(place % count), uint64(count), key))]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sims.engine.batch_sizes import BatchSizes
 from sims.engine.batching import Batching
 from sims.engine.blocks import block_size, card_block_size
 from sims.engine.buffers import BatchBuffer, batch_buffer, pool_of
@@ -109,8 +110,8 @@ class BlockRunner:
         self.workers = Workers(threads if on_cpu else 1)
         self._batching = Batching.of(world)
         self._pool = pool_of(data, device) if self._batching.holds else None
-        batches = np.minimum(data.counts, world.scenario.training.batch_size)
-        self._sizes, groups = np.unique(batches, return_inverse=True)
+        batches = BatchSizes.of_world(world) if self._batching.holds else BatchSizes.alike(len(data.counts))
+        self._sizes, groups = batches.groups
         self._members = [np.flatnonzero(groups == g) for g in range(len(self._sizes))]
         self._expected_rounds, self._compile_when = expected_rounds, compile_when
         self._programmes: dict[tuple[str, int, int], Programme] = {}
@@ -207,7 +208,7 @@ class BlockRunner:
     def _programme(
         self, work: Work, group: int, whole: tuple[Tensor, ...], cut: _Cut, steps: Ints
     ) -> Programme:
-        key, size = (work.name, work.batches, group), int(self._sizes[group])
+        key, (size, _) = (work.name, work.batches, group), self._sizes[group]
         if key not in self._programmes:
             made = self._made(work, group, whole, cut, steps, self._compile_when)
             self._programmes[key], self.phases.tiers[size] = made, made.tier
@@ -227,10 +228,12 @@ class BlockRunner:
         steps: Ints,
         compile_when: Compile,
     ) -> Programme:
-        size = int(self._sizes[group])
+        size, padded = self._sizes[group]
         assert self._pool is not None  # noqa: S101 - only what can be traced has a programme
         buffers = [
-            batch_buffer(self._pool, rows=self._block_of(group), local_steps=work.batches, size=size)
+            batch_buffer(
+                self._pool, rows=self._block_of(group), local_steps=work.batches, size=size, padded=padded
+            )
             for _ in range(self.workers.threads)
         ]
         self._buffers.setdefault((group, work.batches), buffers)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gossipfl.tasks.samples import Tree, flatten, leaves, take, unflatten
+from gossipfl.tasks.samples import Tree, Weighted, flatten, leaves, take, unflatten
 from gossipfl.training import NodeData, Trainer
 from sims.engine.batches import gather_batches
 
@@ -62,14 +62,21 @@ class BatchBuffer:
         ``[B, local_steps, S, ...]`` of each tensor of a sample, or the numbers of samples.
     bytes : tuple of ndarray
         The same memory as uint8 ``[B · local_steps · S, bytes of a sample]``.
+    weights : Tensor, optional
+        Of padded batches, float32 ``[B, local_steps, S]``: 1 for samples that count, 0 for the others.
     """
 
     pool: Pool
     gathered: tuple[Tensor, ...]
     bytes: Bytes
+    weights: Tensor | None = None
 
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
-        """Batches of each tensor of a sample on a device, ``[B, local_steps, S, ...]``."""
+        """Batches of each tensor of a sample on a device, ``[B, local_steps, S, ...]``; and weights, if padded."""
+        found = self._samples_on(device)
+        return found if self.weights is None else (*found, self.weights.to(device))
+
+    def _samples_on(self, device: torch.device) -> tuple[Tensor, ...]:
         if device.type == "cpu":
             return self.gathered
         (numbers,) = self.gathered
@@ -87,9 +94,13 @@ class BatchBuffer:
         gather_batches(
             self.bytes, self.pool.bytes, local_steps, seed, nodes, updates, steps, offsets, indices, numbers
         )
+        if self.weights is not None:
+            size = self.weights.shape[2]
+            counts = data.counts[np.minimum(nodes, len(numbers) - 1)]
+            self.weights.numpy()[:] = (np.arange(size) < counts[:, None])[:, None]
 
 
-def batch_buffer(pool: Pool, *, rows: int, local_steps: int, size: int) -> BatchBuffer:
+def batch_buffer(pool: Pool, *, rows: int, local_steps: int, size: int, padded: bool = False) -> BatchBuffer:
     """Buffer for ``rows`` nodes, filled with the pool's first sample."""
     shape = (rows, local_steps, size)
     here = pool.leaves[0].device.type == "cpu"
@@ -102,16 +113,18 @@ def batch_buffer(pool: Pool, *, rows: int, local_steps: int, size: int) -> Batch
         pool=pool,
         gathered=filled,
         bytes=tuple(_bytes(leaf).reshape(rows * local_steps * size, -1) for leaf in filled),
+        weights=torch.ones(shape) if padded else None,
     )
 
 
 def batches_of(data: NodeData) -> Callable[[tuple[Tensor, ...], int], tuple[Tree, Tree]]:
-    """Function that makes inputs and targets of one step from the leaves of a buffer."""
+    """Function that makes inputs and targets of one step from the leaves of a buffer, the last maybe weights."""
     form = flatten((data.inputs, data.targets))[1]
 
     def at_step(found: tuple[Tensor, ...], step: int) -> tuple[Tree, Tree]:
-        inputs, targets = take(unflatten(found, form), (slice(None), step))
-        return inputs, targets
+        samples, weights = found[: form.num_leaves], found[form.num_leaves :]
+        inputs, targets = take(unflatten(samples, form), (slice(None), step))
+        return inputs, Weighted(targets, weights[0][:, step]) if weights else targets
 
     return at_step
 

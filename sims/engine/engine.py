@@ -19,6 +19,7 @@ from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
+from sims.engine.batch_sizes import BatchSizes
 from sims.engine.batching import Batching
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
@@ -107,9 +108,10 @@ class Engine:
         self.phases = Phases()
         self.during: Callable[[float], None] = lambda share: None
         trains = world.scenario.training.enabled
-        batches = np.minimum(data.counts, world.scenario.training.batch_size)
-        if not self.vectorised or not trains:  # then nothing depends on how many samples there are
-            batches = np.full_like(batches, batches.min())
+        if self.vectorised and trains:
+            batches = BatchSizes.of_world(world)
+        else:  # nothing depends on how many samples there are
+            batches = BatchSizes.alike(n, min(int(data.counts.min()), world.scenario.training.batch_size))
         self._groups = groups_of(algorithm.behaviour, batches, trains=trains)
         self._updates = [
             UpdateBlock(
@@ -131,7 +133,9 @@ class Engine:
         pool = pool_of(data, self.device) if self.vectorised else None
         self._buffers = [
             [
-                batch_buffer(pool, rows=self.block, local_steps=local_steps, size=group.batch)
+                batch_buffer(
+                    pool, rows=self.block, local_steps=local_steps, size=group.batch, padded=group.padded
+                )
                 for group in self._groups.all
                 if pool is not None
             ]
@@ -221,6 +225,7 @@ class Engine:
         programmes = self._programmes.values()
         return (
             type(self.table) is Table
+            and not any(group.padded for group in self._groups.all)
             and len(programmes) > 0
             and all(programme.unlocked for programme in programmes)
             and library() is not None

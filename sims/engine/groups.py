@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gossipfl.algorithms import Behaviour
 from sims.compiler.operations import ON_RECEIPT, OPERATIONS, operation_on
+from sims.engine.batch_sizes import BatchSizes
 
 __all__ = ["Group", "Groups", "groups_of"]
 
@@ -27,12 +28,15 @@ class Group:
         Whether nodes train in this operation.
     share : float
         Share of the nodes that belong to it.
+    padded : bool
+        Whether samples of its batches may count for nothing.
     """
 
     operation: int
     batch: int
     trains: bool
     share: float
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,26 +57,26 @@ class Groups:
     training: int
 
 
-def groups_of(behaviour: Behaviour, batches: NDArray[np.int64], *, trains: bool) -> Groups:
+def groups_of(behaviour: Behaviour, batches: BatchSizes, *, trains: bool) -> Groups:
     """Group the updates of an algorithm.
 
     Parameters
     ----------
     behaviour : Behaviour
-    batches : ndarray
-        Size of the batches of each node, int64 ``[N]``.
+    batches : BatchSizes
+        Of each node.
     trains : bool
         Whether there is any training in the simulation.
     """
     training = operation_on(behaviour.trains)
-    sizes, of_node = np.unique(batches, return_inverse=True)
-    of = np.zeros((OPERATIONS, len(batches)), dtype=np.int64)
+    sizes, of_node = batches.groups
+    of = np.zeros((OPERATIONS, len(of_node)), dtype=np.int64)
     of[training] = of_node
     found = [
-        Group(training, int(size), trains, float((of_node == index).mean()))
-        for index, size in enumerate(sizes)
+        Group(training, size, trains, float((of_node == index).mean()), padded)
+        for index, (size, padded) in enumerate(sizes)
     ]
     if training != ON_RECEIPT:
         of[ON_RECEIPT] = len(found)
-        found.append(Group(ON_RECEIPT, int(sizes[0]), trains=False, share=1.0))
+        found.append(Group(ON_RECEIPT, sizes[0][0], trains=False, share=1.0))
     return Groups(all=tuple(found), of=of, training=training)

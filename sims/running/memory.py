@@ -14,6 +14,7 @@ from gossipfl.tasks.samples import leaves
 from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, event_loop_was_compiled, ticks
 from sims.compiler.waves import compile_waves
+from sims.engine.batch_sizes import BatchSizes
 from sims.engine.blocks import block_size, wave_width
 from sims.engine.compact import RowForm
 from sims.engine.groups import groups_of
@@ -183,7 +184,7 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
         small, indptr=none, indices=none.astype(np.int32), message_bytes=world.message_bytes
     )
     timeline, slots = Timeline(conditions), 0
-    groups = groups_of(world.message_algorithm.behaviour, np.ones(n, dtype=np.int64), trains=True)
+    groups = groups_of(world.message_algorithm.behaviour, BatchSizes.alike(n), trains=True)
     width = wave_width(nodes=n, block=block_size(row_bytes=row_bytes, nodes=n))
     for rounds in sorted({min(each, scenario.stop.rounds) for each in (5.0, 10.0)}):
         for window in timeline.windows(ticks(rounds * scenario.network.period)):

@@ -67,6 +67,8 @@ class World:
         Traced programmes, those of earlier runs included.
     hostile : ndarray, optional
         Which nodes are hostile, bool ``[N]``; None without an attack.
+    counts : ndarray, optional
+        Samples of each node of all, int64 ``[N]``, where the trainer has those of a part of them.
     """
 
     scenario: Scenario
@@ -77,6 +79,12 @@ class World:
     own_tests: tuple[tuple[Tree, Tree], ...] = ()
     traces: Traces = field(default_factory=Traces)
     hostile: NDArray[np.bool_] | None = None
+    counts: NDArray[np.int64] | None = None
+
+    @property
+    def sample_counts(self) -> NDArray[np.int64]:
+        """Samples of each node of all, int64 ``[N]``."""
+        return self.trainer.data.counts if self.counts is None else self.counts
 
     @property
     def honest(self) -> NDArray[np.bool_]:
