@@ -16,7 +16,7 @@ from gossipfl.tasks.loss_kinds import CLASS_LOSSES, SAME_SHAPE_LOSSES, loss_kind
 from gossipfl.tasks.metrics import require_same_shape
 from gossipfl.tasks.samples import Tree, Weighted, count, describe, in_memory, leaves, map_leaves, take
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "PlainLoss"]
 
 _SAME_SHAPE = {getattr(functional, name): name for name in SAME_SHAPE_LOSSES}
 _OF_CLASSES = {getattr(functional, name): name for name in CLASS_LOSSES}
@@ -152,6 +152,17 @@ class Objective:
                 if alone
                 else "Give the task a loss that selects what is compared.",
             )
+
+
+class PlainLoss:
+    """A task's loss of samples that all count alike, but for those that pad a batch."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def __call__(self, outputs: Any, targets: Tree) -> Tensor:  # noqa: ANN401
+        """Evaluate the loss of a batch."""
+        return (self._objective if isinstance(targets, Weighted) else self._objective.loss)(outputs, targets)
 
 
 class _NothingCounted(TorchFunctionMode):

@@ -17,10 +17,10 @@ from gossipfl.errors import InvalidTask
 from gossipfl.layout import Entry, Layout
 from gossipfl.randomness import seeded
 from gossipfl.tasks.batchable import BatchableOperators
-from gossipfl.tasks.objective import Objective
+from gossipfl.tasks.objective import Objective, PlainLoss
 from gossipfl.tasks.one_by_one import are_one_by_one
 from gossipfl.tasks.own_tensors import OwnTensors
-from gossipfl.tasks.samples import Tree, Weighted, call_module, copied, map_leaves, take
+from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
 from gossipfl.training.optimisers import Reached
 from gossipfl.training.own_module import Loss, OwnModule
 from gossipfl.training.trial import Habits, try_out
@@ -104,6 +104,11 @@ class RowGradients:
         """
         found = self._habits.fixed & {entry.name for entry in self._layout.entries if entry.size}
         return found if found and (not self.changed or self.vectorised) else frozenset()
+
+    @property
+    def all_count_alike(self) -> bool:
+        """Whether no sample of any node is ignored or has a weight."""
+        return isinstance(self._loss, PlainLoss)
 
     @property
     def module(self) -> nn.Module:
@@ -357,18 +362,8 @@ def row_gradients(
         own.trust()
     if not common_start:
         habits = replace(habits, fixed=frozenset())
-    loss = objective if objective.may_count_nothing(targets) else _Plain(objective)
+    loss = objective if objective.may_count_nothing(targets) else PlainLoss(objective)
     return RowGradients(own, layout, loss, habits, example, initial_row, dtype)
-
-
-class _Plain:
-    """A task's loss of samples that all count alike, but for those that pad a batch."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-
-    def __call__(self, outputs: Any, targets: Tree) -> Tensor:  # noqa: ANN401
-        return (self._objective if isinstance(targets, Weighted) else self._objective.loss)(outputs, targets)
 
 
 def _detached(leaf: Any) -> Any:  # noqa: ANN401

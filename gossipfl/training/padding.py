@@ -5,45 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gossipfl.tasks import Task
 from gossipfl.tasks.loss_kinds import loss_kind
 from gossipfl.tasks.samples import Tree, Weighted, map_leaves, take
-from gossipfl.training.trainer import Trainer
+from gossipfl.training.gradient import RowGradients
 
 __all__ = ["require_padding"]
 
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-_SAMPLES = 3
 
 
-def require_padding(task: Task, trainer: Trainer) -> None:
+def require_padding(task: Task, gradients: RowGradients, samples: tuple[Tree, Tree]) -> None:
     """Require that samples of weight 0 change nothing, as far as can be seen: by the loss, and by a trial.
+
+    Parameters
+    ----------
+    task : Task
+    gradients : RowGradients
+        Which can be batched.
+    samples : tuple of Tree
+        A few that differ, inputs and targets ``[k, ...]``.
 
     Raises
     ------
     RuntimeError
         If they do, or could.
     """
-    data, gradients = trainer.data, trainer.gradients
     kind = loss_kind(task.loss)
     if kind.name is None:
         raise RuntimeError("its loss is none of torch's, and may not be a mean over samples")
     weight = kind.settings.get("weight", kind.settings.get("_buffers", {}).get("weight"))
     if weight is not None or kind.settings.get("reduction", "mean") == "sum":
         raise RuntimeError("its loss is no plain mean over samples")
-    if task.objective.may_count_nothing(data.targets):
+    if not gradients.all_count_alike:
         raise RuntimeError("some of its samples count less than others")
-    pool = len(data.indices)
-    places = data.indices[np.linspace(0, pool - 1, min(_SAMPLES, pool)).astype(np.int64)]
     rows = torch.stack([task.initial_row()] * 2).to(gradients.dtype)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(rows.shape[1], generator=generator).to(rows)
     rows[1, : gradients.trainable_size] += 0.05 * noise[: gradients.trainable_size]
-    batch = map_leaves(lambda leaf: torch.stack([leaf, leaf.flip(0)]), data.at(places))
+    batch = map_leaves(lambda leaf: torch.stack([leaf, leaf.flip(0)]), samples)
     plain = gradients.together(rows, *batch)
     padded = gradients.together(rows, *_padded(*batch))
     for one, other in zip(plain[:4], padded[:4], strict=True):

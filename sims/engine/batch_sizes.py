@@ -49,7 +49,7 @@ class BatchSizes:
         if len(everybody) <= _FEW:
             return as_they_are
         try:
-            require_padding(world.task, world.trainer)
+            require_padding(world.task, world.trainer.gradients, world.samples)
         except Exception as error:  # whatever it is: batches as they are have been tried
             logger.warning(
                 "%s: batches of %d sizes are not padded, and make a programme each: %s",

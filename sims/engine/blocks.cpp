@@ -53,6 +53,7 @@ struct Site {
   const Leaf* leaves;
   int64_t leaf_count;
   int64_t* samples;
+  float* weights;  // null, or 0 for samples that pad a batch
   int64_t local_steps, size, trains;
 };
 
@@ -144,6 +145,12 @@ void gather(const Job& job, const Site& site, const int64_t* columns) {
       for (int64_t s = b * each; s < (b + 1) * each; ++s)
         copy_sample(leaf.gathered + s * leaf.bytes, leaf.pool + site.samples[s] * leaf.bytes, leaf.bytes);
     }
+  }
+  if (!site.weights) return;
+  for (int64_t b = 0; b < job.size; ++b) {
+    if (node[b] >= job.nodes) continue;
+    const int64_t count = job.offsets[node[b] + 1] - job.offsets[node[b]];
+    for (int64_t s = 0; s < each; ++s) site.weights[b * each + s] = s % site.size < count ? 1.0f : 0.0f;
   }
 }
 

@@ -225,7 +225,6 @@ class Engine:
         programmes = self._programmes.values()
         return (
             type(self.table) is Table
-            and not any(group.padded for group in self._groups.all)
             and len(programmes) > 0
             and all(programme.unlocked for programme in programmes)
             and library() is not None

@@ -200,7 +200,9 @@ class _Sites:
         *tensors, steps = self._of
         # Other tensors of the same memory: threads that count references to one would disturb each other.
         tables = [each.detach() for each in (*tensors, torch.from_numpy(steps))]
-        inputs = pointers_of((*tables, columns, *buffer.gathered))
+        weights = buffer.weights
+        batches = buffer.gathered if weights is None else (*buffer.gathered, weights)
+        inputs = pointers_of((*tables, columns, *batches))
         self._handles.append(inputs)
         leaves = (Leaf * len(buffer.bytes))(
             *(
@@ -218,6 +220,7 @@ class _Sites:
             leaves=ctypes.addressof(leaves),
             leaf_count=len(leaves),
             samples=_address(samples),
+            weights=None if weights is None else weights.data_ptr(),
             size=batch,
         )
 

@@ -38,7 +38,7 @@ class Site(ctypes.Structure):
         ("input_count", _INT),
         *((name, _POINTER) for name in ("columns", "leaves")),
         ("leaf_count", _INT),
-        ("samples", _POINTER),
+        *((name, _POINTER) for name in ("samples", "weights")),
         *((name, _INT) for name in ("local_steps", "size", "trains")),
     ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -51,8 +49,7 @@ class ShardPart:
 
     def world(self, world: World) -> World:
         """A world with the samples of its nodes alone; scenario, tests and who is hostile are those of all."""
-        trainer = replace(world.trainer, data=data_of(world.trainer.data, self._numbers))
-        return replace(world, trainer=trainer, counts=world.sample_counts)
+        return world.of_part(data_of(world.trainer.data, self._numbers))
 
     def mean(self, rows: Tensor) -> Tensor:
         """The mean of the rows of all nodes, ``[1, K]``: sums in float64, added in the order of the shards."""

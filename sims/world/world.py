@@ -33,6 +33,7 @@ from sims.world.trace_cache import Traces
 
 __all__ = ["World", "build_world"]
 
+_FEW = 3  # samples
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _OF_STEPS = (
     "learning_rate",
@@ -69,6 +70,8 @@ class World:
         Which nodes are hostile, bool ``[N]``; None without an attack.
     counts : ndarray, optional
         Samples of each node of all, int64 ``[N]``, where the trainer has those of a part of them.
+    example : tuple of Tree, optional
+        Then a few samples of all.
     """
 
     scenario: Scenario
@@ -80,11 +83,26 @@ class World:
     traces: Traces = field(default_factory=Traces)
     hostile: NDArray[np.bool_] | None = None
     counts: NDArray[np.int64] | None = None
+    example: tuple[Tree, Tree] | None = None
 
     @property
     def sample_counts(self) -> NDArray[np.int64]:
         """Samples of each node of all, int64 ``[N]``."""
         return self.trainer.data.counts if self.counts is None else self.counts
+
+    @property
+    def samples(self) -> tuple[Tree, Tree]:
+        """Inputs and targets of a few samples from all over the pool, ``[k, ...]``."""
+        if self.example is not None:
+            return self.example
+        data = self.trainer.data
+        last = len(data.indices) - 1
+        return data.at(data.indices[np.linspace(0, last, min(_FEW, last + 1)).astype(np.int64)])
+
+    def of_part(self, data: NodeData) -> World:
+        """The same with the samples of some nodes alone; how many all have, and a few of these, stay known."""
+        trainer = replace(self.trainer, data=data)
+        return replace(self, trainer=trainer, counts=self.sample_counts, example=self.samples)
 
     @property
     def honest(self) -> NDArray[np.bool_]:

@@ -117,7 +117,9 @@ def of_waves(sizes, function, threads):
         data=SimpleNamespace(**dict.fromkeys(("offsets", "indices", "numbers"), np.zeros(0, dtype=np.int64))),
         settings=SimpleNamespace(seed=1, local_steps=1),
     )
-    buffer = SimpleNamespace(gathered=(torch.zeros(1, 1, 1),), bytes=(), pool=SimpleNamespace(bytes=()))
+    buffer = SimpleNamespace(
+        gathered=(torch.zeros(1, 1, 1),), bytes=(), pool=SimpleNamespace(bytes=()), weights=None
+    )
     native = NativeBlocks(trainer, [Group(0, 1, trains=False, share=1.0)], [[buffer]] * threads)
 
     def run(rows, ages, kept, counters, columns, _leaf):
