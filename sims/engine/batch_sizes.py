@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from gossipfl.training.padding import require_padding
 from sims.world import World
 
-__all__ = ["BatchSizes"]
+__all__ = ["FEW", "BatchSizes"]
 
 logger = logging.getLogger(__name__)
 
 Ints = NDArray[np.int64]
 
-_FEW = 4  # sizes that are worth a programme each
+FEW = 4
+"""Sizes of batches that are worth a programme each."""
 _SMALLEST = 4
 
 
@@ -46,7 +47,7 @@ class BatchSizes:
         own = np.minimum(world.trainer.data.counts, whole).astype(np.int64)
         everybody = np.unique(np.minimum(world.sample_counts, whole))
         as_they_are = cls(of=own, padded=np.zeros(len(own), dtype=np.bool_))
-        if len(everybody) <= _FEW:
+        if len(everybody) <= FEW:
             return as_they_are
         try:
             require_padding(world.task, world.trainer.gradients, world.samples)

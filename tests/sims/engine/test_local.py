@@ -72,7 +72,7 @@ def test_gradients_are_those_of_each_node_alone(model, threads):
 
 
 def test_few_nodes_whose_batches_have_a_size_are_a_small_block_with_the_same_rows(monkeypatch):
-    monkeypatch.setattr("sims.engine.batch_sizes._FEW", 1000)  # else batches are padded
+    monkeypatch.setattr("sims.engine.batch_sizes.FEW", 1000)  # else batches are padded
     world, local = training_of("task.options.model=mlp", "training.batch_size=100")
     local.blocks.block = 8
     after = local.update(some_nodes(world))

@@ -1,7 +1,5 @@
 """Padded batches: few programmes for many sizes, and what batches as they are give."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -46,15 +44,27 @@ def world_of(model="linear", loss="", some="", algorithm="d_psgd", extra=""):
     )
 
 
-@pytest.mark.parametrize("model", ["linear", "cnn", "lstm", "transformer"])
+def trained(world, rows):
+    nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
+    return training_of(world).update(nodes)
+
+
+def training_of(world):
+    return BlockTraining(
+        world, expected_rounds=0, threads=1, compile_when="never", device=torch.device("cpu"), phases=Phases()
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["linear", "transformer", *(pytest.param(each, marks=pytest.mark.slow) for each in ("cnn", "lstm"))],
+)
 def test_padded_batches_give_what_batches_as_they_are_give(model, caplog):
     world = world_of(model, extra="momentum = 0.9")
     rows = world.task.initial_row().double().repeat(20, 1)
     rows += 0.1 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(5), dtype=rows.dtype)
     nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
-    local = BlockTraining(
-        world, expected_rounds=0, threads=1, compile_when="never", device=torch.device("cpu"), phases=Phases()
-    )
+    local = training_of(world)
     padded = local.update(nodes)
     assert (
         len(local.blocks._programmes)
@@ -108,13 +118,37 @@ def test_what_cannot_be_padded_keeps_its_batches_and_is_named(chosen, reason, ca
     assert reason in caplog.text
 
 
-def test_few_sizes_stay_as_they_are_and_a_shard_does_as_all(monkeypatch):
+def test_few_sizes_stay_as_they_are(monkeypatch):
+    world = world_of()
+    assert BatchSizes.of_world(world).padded.any()
+    monkeypatch.setattr(module, "FEW", 15)
+    assert not BatchSizes.of_world(world).padded.any()
+
+
+def parts_of(world, *members):
+    return [world.of_part(data_of(world.trainer.data, np.array(each))) for each in members]
+
+
+SHARDS = [0, 3, 4, 5, 9, 17], [1, 2, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 18, 19], [15]
+
+
+def test_shards_pad_as_all_do_and_train_to_the_same_bits():
     world = world_of()
     everybody = BatchSizes.of_world(world)
-    members = np.array([0, 3, 17])
-    part = replace(world.trainer, data=data_of(world.trainer.data, members))
-    shard = BatchSizes.of_world(replace(world, trainer=part, counts=world.sample_counts))
-    assert shard.of.tolist() == everybody.of[members].tolist() == [4, 8, 16]
-    assert shard.padded.tolist() == everybody.padded[members].tolist() == [True, True, False]
-    monkeypatch.setattr(module, "_FEW", 15)
-    assert not BatchSizes.of_world(world).padded.any()
+    assert everybody.padded.any()
+    rows = 0.1 * torch.randn(20, world.layout.size, generator=torch.Generator().manual_seed(5)).double()
+    whole = trained(world, rows).rows
+    for members, part in zip(SHARDS, parts_of(world, *SHARDS), strict=True):
+        sizes = BatchSizes.of_world(part)
+        assert sizes.of.tolist() == everybody.of[members].tolist()
+        assert sizes.padded.tolist() == everybody.padded[members].tolist()
+        assert torch.equal(trained(part, rows[members]).rows, whole[members])
+
+
+@pytest.mark.parametrize("chosen", [{"some": "ignored"}, {"model": "less the mean of a batch"}], ids=str)
+def test_what_cannot_be_padded_is_so_in_every_shard(chosen):
+    world = world_of(**chosen)
+    [part] = parts_of(world, [1])  # none of whose three samples is ignored
+    assert BatchSizes.of_world(world).of.tolist()[1] == 3
+    assert BatchSizes.of_world(part).of.tolist() == [3]
+    assert (part.trainer.data.targets != -100).all()
