@@ -33,7 +33,7 @@ class Batching:
 
         Trying loads what batching needs. Graphs that were kept do not, and are tried against single rows.
         """
-        place, gradients = place_of(("trains together", world.recipe)), world.trainer.gradients
+        place, gradients = _place(world), world.trainer.gradients
         known = not (gradients.draws or gradients.changes_parameters) and is_noted(place)
         if known:
             vars(gradients)["vectorised"] = True  # the value of a cached property
@@ -41,6 +41,11 @@ class Batching:
         if holds and not known:
             note(place)
         return cls(holds, world, place, not known)
+
+    @classmethod
+    def is_known(cls, world: World) -> bool:
+        """Whether an earlier run tried a world's model, and then kept its graphs."""
+        return is_noted(_place(world))
 
     def require(self) -> None:
         """Try now what was only known from an earlier run: before something is traced anew.
@@ -62,3 +67,7 @@ class Batching:
                 remedy="Run it again: what was known of the model has been dropped.",
             ) from error
         self._is_tried = True
+
+
+def _place(world: World) -> Path:
+    return place_of(("trains together", world.recipe))

@@ -26,6 +26,7 @@ from torch.fx import GraphModule
 
 from gossipfl.caches import code_directory, is_ours
 from gossipfl.tasks.one_by_one import one_by_one
+from sims.engine.allocator import return_released_memory
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.gil_free import Unlocked, unlocked_runners
@@ -120,6 +121,7 @@ class Programme:
                 return
             if place is not None:
                 graph = keep(place, graph)
+            return_released_memory()
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
         self.operations = len(graph.graph.nodes)
         if traces is not None:

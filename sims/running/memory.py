@@ -15,6 +15,7 @@ from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, event_loop_was_compiled, ticks
 from sims.compiler.waves import compile_waves
 from sims.engine.batch_sizes import BatchSizes
+from sims.engine.batching import Batching
 from sims.engine.blocks import block_size, wave_width
 from sims.engine.compact import RowForm
 from sims.engine.groups import groups_of
@@ -33,7 +34,8 @@ _PROBED_NODES = 2000
 _OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
 _EVENT_BYTES = 45
 _MEASURED_AT_ONCE = 1 << 23
-_LIBRARY_BYTES = 515_000_000  # Python, torch and its tracing
+_LIBRARY_BYTES = 441_000_000  # Python, torch, numba
+_TRACING_BYTES = 74_000_000  # torch's tracing and sympy, where no earlier run has kept what it traced
 _EVENT_LOOP_BYTES = 45_000_000
 _COMPILING_BYTES = 190_000_000  # of the event loop, which is kept for later runs
 _ATTACK_BYTES = 40_000_000
@@ -67,7 +69,7 @@ class MemoryEstimate:
     data: int
     timeline: int
     measuring: int = 0
-    base: int = _LIBRARY_BYTES + _EVENT_LOOP_BYTES
+    base: int = _LIBRARY_BYTES + _TRACING_BYTES + _EVENT_LOOP_BYTES
     disk: int = 0
 
     @property
@@ -113,7 +115,7 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
             data=held,
             timeline=0,
             measuring=_measuring_bytes(scenario, world, row),
-            base=_base_bytes(scenario),
+            base=_base_bytes(scenario, world),
         )
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
@@ -132,13 +134,13 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
         timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
         measuring=_measuring_bytes(scenario, world, item * packing.width),
         disk=(n + 1 + slots) * model if paged else 0,
-        base=_base_bytes(scenario),
+        base=_base_bytes(scenario, world),
     )
 
 
-def _base_bytes(scenario: Scenario) -> int:
+def _base_bytes(scenario: Scenario, world: World) -> int:
     """Bytes of the libraries that a run loads."""
-    found = _LIBRARY_BYTES
+    found = _LIBRARY_BYTES + (0 if Batching.is_known(world) else _TRACING_BYTES)
     if not scenario.algorithm.in_rounds:
         found += _EVENT_LOOP_BYTES
         found += _COMPILING_BYTES if event_loop_was_compiled() else 0

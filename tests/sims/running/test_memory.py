@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from benchmarks.memory_estimates import READY_MADE, SCENARIOS, measured
+from sims.engine.batching import Batching
 from sims.running import records
+from sims.running.memory import estimate_memory
 from sims.running.records import digest_of
+from sims.world import build_world
+from tests.sims.worlds import small
 
 QUICK = "perceptron, 10,000 nodes, push-sum"
 LARGE = "55 numbers, 1,000,000 nodes, 8-regular, messages"  # minutes
@@ -22,6 +26,16 @@ LARGE = "55 numbers, 1,000,000 nodes, 8-regular, messages"  # minutes
 def test_an_estimate_is_within_a_tenth(name):
     estimated, taken = measured(name)
     assert estimated == pytest.approx(taken, rel=0.1)
+
+
+def test_what_an_earlier_run_traced_is_not_traced_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    scenario = small()
+    world = build_world(scenario)
+    first = estimate_memory(scenario, world)
+    assert Batching.of(world).holds
+    later = estimate_memory(scenario, build_world(scenario))
+    assert 50e6 < first.base - later.base == first.total - later.total < 100e6
 
 
 def test_a_hash_takes_rows_a_few_at_a_time(monkeypatch):
