@@ -44,7 +44,7 @@ class Batching:
 
     @classmethod
     def is_known(cls, world: World) -> bool:
-        """Whether an earlier run tried a world's model, and then kept its graphs."""
+        """Whether an earlier run of this model and algorithm tried it, and so kept what it traced."""
         return is_noted(_place(world))
 
     def require(self) -> None:
@@ -70,4 +70,4 @@ class Batching:
 
 
 def _place(world: World) -> Path:
-    return place_of(("trains together", world.recipe))
+    return place_of(("trains together", world.recipe, repr(world.scenario.algorithm)))

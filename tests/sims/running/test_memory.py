@@ -36,6 +36,8 @@ def test_what_an_earlier_run_traced_is_not_traced_again(monkeypatch, tmp_path):
     assert Batching.of(world).holds
     later = estimate_memory(scenario, build_world(scenario))
     assert 50e6 < first.base - later.base == first.total - later.total < 100e6
+    another = small("algorithm.merge='UM'")
+    assert estimate_memory(another, build_world(another)).base == first.base
 
 
 def test_a_hash_takes_rows_a_few_at_a_time(monkeypatch):
