@@ -70,4 +70,5 @@ class Batching:
 
 
 def _place(world: World) -> Path:
-    return place_of(("trains together", world.recipe, repr(world.scenario.algorithm)))
+    scenario = world.scenario
+    return place_of(("trains together", world.recipe, repr(scenario.algorithm), scenario.engine.rows))
