@@ -36,6 +36,7 @@ _KINDS = {
     "kernels": "the simulator's kernels, compiled by numba",
 }
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_UNMAPPED = 65534  # whoever owns what is outside of a container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def code_directory(name: str) -> Path:
     with contextlib.suppress(OSError):
         directory.mkdir(mode=0o700, exist_ok=True)
         closed = _closed(directory.parent.resolve(), 0o755) and _closed(directory.resolve(), 0o700)
-        if closed and not any(map(_is_open_to_all, (directory.absolute(), directory.resolve()))):
+        if closed and not any(map(_may_be_replaced, (directory.absolute(), directory.resolve()))):
             return directory
     _say_once(directory)
     directory = _private_temporary() / name
@@ -154,10 +155,15 @@ def _delete_what_others_could_write(directory: Path) -> None:
                 path.unlink()
 
 
-def _is_open_to_all(directory: Path) -> bool:
-    """Whether anybody may rename a directory above it, and put another in its place."""
-    modes = [above.stat().st_mode for above in directory.parents]
-    return any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
+def _may_be_replaced(directory: Path) -> bool:
+    """Whether somebody else may rename a directory above it, and put another in its place."""
+    return any(_is_of_others(above.stat()) for above in directory.parents)
+
+
+def _is_of_others(found: os.stat_result) -> bool:
+    if found.st_uid not in (0, _UNMAPPED, os.geteuid()):
+        return True  # a sticky bit does not bind the owner
+    return bool(found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX)
 
 
 @cache

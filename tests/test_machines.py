@@ -125,6 +125,18 @@ def test_code_is_not_kept_where_anybody_may_rename_directories(own, tmp_path):
     assert caches.code_directory("kernels") == own / "gossipfl" / "kernels"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("mode", [0o755, 0o1755])
+def test_code_is_not_kept_below_a_directory_of_somebody_else(own, tmp_path, mode):
+    """As with sudo, which leaves HOME: the owner could put a directory of theirs in the place of root's."""
+    own.mkdir(mode=0o755)
+    os.chown(own, 12345, 12345)
+    own.chmod(mode)
+    assert caches.code_directory("kernels").is_relative_to(tmp_path / "temporary")
+    os.chown(own, 0, 0)
+    assert caches.code_directory("kernels") == own / "gossipfl" / "kernels"
+
+
 def test_compilers_keep_their_code_in_such_directories(own, monkeypatch):
     for name in ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
         monkeypatch.setenv(name, "")

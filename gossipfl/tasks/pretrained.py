@@ -40,6 +40,8 @@ _MOST_LABELS = 1 << 16
 _FURTHER_TENSORS = 64  # of a head that the file does not have
 #: Keys that would run the code of others, or load it.
 _CODE = ("auto_map", "custom_pipelines", "quantization_config", "kernel_config", "adapter_config")
+#: Keys of models that timm makes, which takes names of a hub, and pickles, in the place of names of models.
+_OF_TIMM = ("architecture", "model_args", "use_timm_backbone", "use_pretrained_backbone")
 #: Keys that may name code to be downloaded; torch's own is computed instead.
 _DROPPED = re.compile(r"_?(attn|experts)_implementation.*")
 
@@ -119,6 +121,7 @@ class Pretrained:
         with failures_named(f"the folder of a pretrained body, {self.folder}, cannot be read"):
             names = sorted(each.name for each in self.folder.iterdir())
         found = [self.folder / name for name in names if _WEIGHTS.fullmatch(name)]
+        found = [path for path in found if path.is_file()]  # a pipe would be waited for
         if not found:
             raise InvalidTask(
                 f"{self.folder} has no weights that are read here",
@@ -157,6 +160,8 @@ class Pretrained:
         from transformers import CONFIG_MAPPING, AutoConfig
 
         path = self.folder / "config.json"
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InvalidTask(f"{path} cannot be read", expected="a file")
         with failures_named(f"{path} cannot be read"), path.open("rb") as file:
             text = file.read(_MOST_CONFIGURATION_BYTES + 1)
         try:
@@ -165,11 +170,11 @@ class Pretrained:
             values = json.loads(text)
             if not isinstance(values, dict):
                 raise TypeError("no table")  # noqa: TRY301
+            values = _without_dropped(values)
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidTask(
                 f"{path} is no configuration", expected="a table in JSON", got=str(error)[:200]
             ) from None
-        values = {key: value for key, value in values.items() if not _DROPPED.fullmatch(key)}
         _require_harmless(values, path, bound)
         kind = values.pop("model_type", None)
         if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
@@ -187,7 +192,8 @@ class Pretrained:
     def _class_of(self, config: Any) -> Any:  # noqa: ANN401
         import transformers
 
-        named = (getattr(config, "architectures", None) or [None])[0]
+        names = getattr(config, "architectures", None)
+        named = names[0] if names and isinstance(names, list) else None
         classes = {
             head: kind
             for head, mapping in _MAPPINGS.items()
@@ -200,7 +206,7 @@ class Pretrained:
         raise InvalidTask(
             f"the body in {self.folder} has no such head",
             expected=f"head = one of {', '.join(classes) or 'none'}",
-            got=repr(self.head or named)[:100],
+            got=repr(self.head or named or names)[:100],
         )
 
     @contextmanager
@@ -241,11 +247,21 @@ def _others(names: list[str]) -> str:
     return f", and {len(names) - 1} more" if len(names) > 1 else ""
 
 
+def _without_dropped(values: Any) -> Any:  # noqa: ANN401 - of JSON
+    """The same without keys that are dropped, in tables within tables too: each is a configuration."""
+    if isinstance(values, list):
+        return [_without_dropped(each) for each in values]
+    if not isinstance(values, dict):
+        return values
+    return {key: _without_dropped(each) for key, each in values.items() if not _DROPPED.fullmatch(key)}
+
+
 def _require_harmless(values: Any, path: Path, bound: int) -> None:  # noqa: ANN401 - of JSON
     """Refuse keys that run code, and numbers beyond what the weights could need."""
     pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
     for key, value in list(pairs):
-        if key in _CODE and value:
+        of_timm = key == "model_type" and str(value).startswith("timm")
+        if (key in (*_CODE, *_OF_TIMM) and value) or of_timm:
             raise InvalidTask(
                 f"{path} asks for code or files besides itself",
                 expected="a model of transformers in full precision",

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from gossipfl.caches import cache_directory
+from gossipfl.caches import code_directory, is_ours
 
 __all__ = ["Job", "Leaf", "Site", "has_compiler", "library"]
 
@@ -76,10 +77,11 @@ def _compiler() -> str | None:
 def library() -> ctypes.CDLL | None:
     """The library; None where it can be neither found nor compiled."""
     source = _SOURCE.read_bytes()
-    digest = hashlib.sha256(source + torch.__version__.encode()).hexdigest()[:32]
-    place = cache_directory() / "compiled" / f"blocks-{digest}.so"
+    built_for = f"{torch.__version__} {platform.machine()}"
+    digest = hashlib.sha256(source + built_for.encode()).hexdigest()[:32]
     try:
-        if not place.is_file():
+        place = code_directory("compiled") / f"blocks-{digest}.so"
+        if not is_ours(place):  # it is code: somebody else's is not loaded
             _compile(place)
         found = ctypes.CDLL(str(place))
     except (OSError, subprocess.SubprocessError) as error:
@@ -95,11 +97,13 @@ def _compile(place: Path) -> None:
     if compiler is None:
         raise OSError("there is no C++ compiler")
     libraries = Path(torch.__file__).parent / "lib"
-    place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         made = Path(folder) / place.name
         flags = ["-O3", "-std=c++17", "-shared", "-fPIC", f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
         subprocess.run(  # noqa: S603 - the user's compiler, on a file of ours
             [compiler, *flags, str(_SOURCE), "-o", str(made), "-ltorch_cpu"], check=True, capture_output=True
         )
+        made.chmod(0o700)
+        with made.open("rb") as file:
+            os.fsync(file.fileno())  # half a library would end the process that loads it
         made.replace(place)

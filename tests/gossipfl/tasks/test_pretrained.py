@@ -79,9 +79,14 @@ def test_a_folder_makes_a_task_with_its_adapters(saved):
     [
         ({"auto_map": {"AutoModel": "evil.Model"}}, "asks for code or files.*'auto_map'"),
         ({"sub": [{"quantization_config": {"a": 1}}]}, "asks for code or files.*'quantization_config'"),
+        ({"model_type": "timm_wrapper"}, "asks for code or files.*'model_type'"),
+        ({"vision_config": {"architecture": "hf-hub:evil/model"}}, "asks for code or files.*'architecture'"),
+        ({"sub": {"model_args": {"checkpoint_path": "x"}}}, "asks for code or files.*'model_args'"),
         ({"model_type": "evil"}, "transformers does not have.*'evil'"),
         ({"model_type": ["gpt2"]}, "transformers does not have"),
         ({"architectures": ["Evil"]}, "no such head.*next.*'Evil'"),
+        ({"architectures": {"a": 1}}, "no such head.*'a'"),
+        ({"architectures": 5}, "no such head.*got 5"),
         ({"n_layer": 10**12}, r"expected numbers up to 1048576; got n_layer = 1000000000000"),
         ({"n_layer": 10**6}, "more than the weights beside it have.*about 28 tensors"),
         ({"n_embd": 10**6}, "more than the weights beside it have"),
@@ -100,8 +105,11 @@ def test_configurations_that_do_not_fit_or_ask_for_code_are_refused(folder, valu
 
 
 def test_names_of_code_to_download_are_not_followed(folder):
-    configure(folder, _attn_implementation="evil/kernels", attn_implementation="evil/kernels")
-    assert Pretrained(folder)().config._attn_implementation == "sdpa"
+    names = {"_attn_implementation": "evil/kernels", "attn_implementation": "evil/kernels"}
+    configure(folder, **names, sub={"inner": [{**names, "kept": 1}]})
+    config = Pretrained(folder)().config
+    assert config._attn_implementation == "sdpa"
+    assert config.sub == {"inner": [{"kept": 1}]}
 
 
 def test_pickles_are_not_opened(folder):
@@ -130,12 +138,15 @@ def test_weights_may_lie_in_several_files(saved, folder):
 def test_files_that_cannot_be_read_are_named(folder, tmp_path):
     with pytest.raises(InvalidTask, match=r"nowhere, cannot be read.*FileNotFoundError"):
         Pretrained(tmp_path / "nowhere")()
-    for text in ("{", "[1]", " " * (1 << 20 | 1), "[" * 100_000):
+    for text in ("{", "[1]", " " * (1 << 20 | 1), "[" * 100_000, '{"a": ' + "[" * 900 + "]" * 900 + "}"):
         (folder / "config.json").write_text(text)
         with pytest.raises(InvalidTask, match=r"config\.json is no configuration"):
             Pretrained(folder)()
     (folder / "config.json").unlink()
     with pytest.raises(InvalidTask, match=r"config\.json cannot be read"):
+        Pretrained(folder)()
+    (folder / "config.json").symlink_to("/dev/null")
+    with pytest.raises(InvalidTask, match=r"config\.json cannot be read; expected a file"):
         Pretrained(folder)()
     (folder / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(InvalidTask, match="damaged, or no safetensors"):

@@ -4,6 +4,7 @@ import ctypes
 import threading
 import time
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sims.engine.native_blocks as native_blocks
+import sims.engine.native_library as native_library
+from gossipfl.caches import code_directory, is_ours
 from sims.engine import Engine
 from sims.engine.blocks import Blocks, wave_width
 from sims.engine.gil_free import pointers_of, tensors_of
@@ -53,6 +56,25 @@ class Unlocked:
 
         self._kept = RUN(run)
         self.run = ctypes.cast(self._kept, ctypes.c_void_p).value
+
+
+def test_a_library_that_others_could_have_written_is_not_loaded(tmp_path, monkeypatch):
+    """It is code: what others may write is compiled again, and so is what links point to."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "others").write_text("no library")
+    with patch.object(native_library, "_compile", side_effect=OSError("compiled")) as compiled:
+        assert library.__wrapped__() is None
+        (place,), _ = compiled.call_args
+        assert place.parent == code_directory("compiled")
+        place.symlink_to(tmp_path / "others")
+        assert library.__wrapped__() is None
+        place.unlink()
+        place.write_bytes(b"no library")
+        place.chmod(0o666)
+        assert library.__wrapped__() is None
+        assert compiled.call_count == 3
+    assert library.__wrapped__() is not None
+    assert is_ours(place)
 
 
 @pytest.fixture
