@@ -10,6 +10,7 @@ import xxhash
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.codecs import is_finite
 from gossipfl.errors import CorruptCheckpoint
+from gossipfl.layout import Layout
 from gossipfl.rounds.plan import RoundsPlan
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes, has_diverged
@@ -38,6 +39,7 @@ def started(nodes: Nodes, event: int, plan: RoundsPlan, task: Task) -> Nodes:
     begun = start_nodes(plan.algorithm, plain, shared_size=task.layout.shared_size, links=plan.links(0))
     if not event:
         return begun
+    nodes = _narrowed(nodes, begun, task.layout)
     saved, needed = _described(nodes), _described(begun)
     if saved != needed:
         raise CorruptCheckpoint(
@@ -47,6 +49,20 @@ def started(nodes: Nodes, event: int, plan: RoundsPlan, task: Task) -> Nodes:
             remedy="Use the settings it was made with, or another --home for the new algorithm.",
         )
     return nodes
+
+
+def _narrowed(nodes: Nodes, begun: Nodes, layout: Layout) -> Nodes:
+    """Saved nodes, whose rows of shared numbers have no more than these.
+
+    In a file of rows that were shared as a whole they look like rows, and were read as such.
+    """
+    shared, narrow = layout.shared_size, {}
+    for name, needed in begun.auxiliary.items():
+        saved = nodes.auxiliary.get(name)
+        if saved is not None and saved.shape != needed.shape:
+            cut = saved[..., :shared] if saved.shape[-1:] == (layout.size,) else saved
+            narrow |= {name: cut} if cut.shape == needed.shape else {}
+    return replace(nodes, auxiliary={**nodes.auxiliary, **narrow}) if narrow else nodes
 
 
 def _described(nodes: Nodes) -> list[str]:

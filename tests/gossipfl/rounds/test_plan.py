@@ -3,8 +3,10 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gossipfl.algorithms import algorithm_names, make_algorithm
 from gossipfl.algorithms.file_form import settings_of
@@ -13,6 +15,7 @@ from gossipfl.errors import CorruptCheckpoint, GossipflError, OldSpelling, Setti
 from gossipfl.network import Identity
 from gossipfl.outgoing import Pipeline
 from gossipfl.peer.rounds.driver import in_rounds
+from gossipfl.peer.store.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gossipfl.rounds import plan_of, started
 from gossipfl.rounds.roster import read_roster
 from gossipfl.settings import PeerSettings, RoundsSettings, parse_settings
@@ -215,6 +218,33 @@ def test_what_is_sent_is_known_before_the_first_round():
     relayed = plan(algorithm="relay_sgd", topology="path:6", me=2)
     assert [form.over for form in relayed.forms] == ["links"]
     assert relayed.links(0).neighbours.tolist() == [1, 3]
+
+
+def test_a_checkpoint_without_a_frozen_body_goes_on_with_it(tmp_path):
+    """What rounds keep is of shared numbers, and so as wide as rows were: it is no row, and gets no body."""
+
+    def model():
+        return nn.Sequential(nn.Linear(2, 3).requires_grad_(requires_grad=False), nn.Linear(3, 2))
+
+    whole = replace(TASK, model=model)
+    lean = whole.leaving_out({"0.weight", "0.bias"})
+    assert lean.layout.size == lean.layout.shared_size == 8
+    begun = started(Nodes.start(lean.initial_row()[None]), 0, plan(algorithm="streaming"), lean)
+    kept = {name: torch.rand_like(each) for name, each in begun.auxiliary.items()}
+    saved = Checkpoint(
+        nodes=replace(begun, auxiliary=kept),
+        event=3,
+        merges_pending=0,
+        incarnation=1,
+        random_state=dict(np.random.PCG64(0).state),
+        view=[],
+    )
+    save_checkpoint(tmp_path / "c", saved, lean)
+    read = load_checkpoint(tmp_path / "c", whole, optimiser_state_size=0).nodes
+    again = started(read, 3, plan(algorithm="streaming"), whole)
+    assert torch.equal(again.rows[0], whole.initial_row())
+    assert again.auxiliary.keys() == kept.keys()
+    assert all(torch.equal(again.auxiliary[name], kept[name]) for name in kept)
 
 
 def test_a_checkpoint_of_another_algorithm_is_refused():
