@@ -56,12 +56,14 @@ def _narrowed(nodes: Nodes, begun: Nodes, layout: Layout) -> Nodes:
 
     In a file of rows that were shared as a whole they look like rows, and were read as such.
     """
-    shared, narrow = layout.shared_size, {}
+    shared = layout.shared_size
+    narrow: dict[str, Tensor] = {}
     for name, needed in begun.auxiliary.items():
         saved = nodes.auxiliary.get(name)
         if saved is not None and saved.shape != needed.shape:
             cut = saved[..., :shared] if saved.shape[-1:] == (layout.size,) else saved
-            narrow |= {name: cut} if cut.shape == needed.shape else {}
+            if cut.shape == needed.shape:
+                narrow[name] = cut
     return replace(nodes, auxiliary={**nodes.auxiliary, **narrow}) if narrow else nodes
 
 
