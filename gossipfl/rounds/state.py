@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 import xxhash
+from torch import Tensor
 
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.codecs import is_finite
