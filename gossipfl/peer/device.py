@@ -9,6 +9,7 @@ import torch
 
 from gossipfl.errors import SettingError
 from gossipfl.tasks import Task
+from gossipfl.training.exact import compute_exactly
 
 __all__ = ["device_of", "hardware_of", "on_device"]
 
@@ -51,9 +52,7 @@ def on_device(task: Task, device: torch.device | None) -> Task:
     """
     if device is None:
         return task
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
+    compute_exactly(device)
     logger.info("models are computed on %s, %s", device, hardware_of(device))
     return dataclasses.replace(task, device=device)
 

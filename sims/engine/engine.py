@@ -24,6 +24,7 @@ from sims.engine.batching import Batching
 from sims.engine.block import UpdateBlock
 from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
+from sims.engine.device import device_of
 from sims.engine.first_table import first_table
 from sims.engine.groups import groups_of
 from sims.engine.kept_rows import KeptRows, Stored
@@ -90,7 +91,7 @@ class Engine:
         device: str = "cpu",
     ) -> None:
         self.world, algorithm = world, world.message_algorithm
-        self.device = torch.device(device)
+        self.device = device_of(device)
         data, first = world.trainer.data, world.first_nodes()
         n, everybody = len(data.counts), world.scenario.population.nodes
         self.packing = Packing.of(first, algorithm.behaviour.carries)

@@ -19,6 +19,7 @@ from gossipfl.outgoing import Pipeline
 from gossipfl.secure import FixedPoint
 from gossipfl.training import Nodes
 from sims.clock import RoundTimes, clock_of, failures_of
+from sims.engine.device import device_of
 from sims.engine.engine import Phases
 from sims.engine.exchange import Exchanges
 from sims.engine.hostile import HostileNodes
@@ -87,7 +88,7 @@ class RoundEngine:
         if wanting is not None:
             raise NotSimulable(wanting.what, expected=wanting.expected, remedy=wanting.remedy)
         self.part = part = part or Everybody(scenario.population.nodes)
-        self.world, self.device = part.world(world), torch.device(device)
+        self.world, self.device = part.world(world), device_of(device)
         self.hostile = self._hostile_nodes(outgoing)
         self.round, self.phases = 0, Phases()
         self.away = np.zeros(scenario.population.nodes, dtype=np.bool_)

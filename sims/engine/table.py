@@ -69,11 +69,10 @@ class Table:
         answers : bool
             Whether updates begin at models of earlier times.
         """
-        if self.rows.device.type != "cuda":
+        if self.rows.device.type == "cpu":
             return self.rows, self.ages, self.kept, counters, columns
-        return self._of_block(
-            counters, columns, answers=answers
-        )  # what is captured may not read all of a table
+        # What is captured may not read all of a table.
+        return self._of_block(counters, columns, answers=answers)
 
     def _of_block(self, counters: Tensor, columns: Tensor, *, answers: bool) -> tuple[Tensor, ...]:
         """Gather what a block reads as a small table of its own.

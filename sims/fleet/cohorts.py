@@ -23,6 +23,7 @@ from gossipfl.tasks.samples import map_leaves
 from gossipfl.training import Nodes
 from sims.engine.blocks import block_size, card_block_size
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
+from sims.engine.device import device_of
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
@@ -116,7 +117,7 @@ class Cohorts:
         compile_when: Compile = "never",
     ) -> None:
         self.world, self.settings, self.promise = world, settings, promise
-        self.device, self._compile_when = torch.device(device), compile_when
+        self.device, self._compile_when = device_of(device), compile_when
         self._require_fitting()
         trainer, n = world.trainer, world.scenario.population.nodes
         row_bytes = 4 * world.layout.size

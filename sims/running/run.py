@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from gossipfl.machine import available_memory
 from gossipfl.tasks import Dataset
+from sims.engine.device import device_of
 from sims.engine.programme import Compile
-from sims.errors import InvalidScenario, NotSimulable, RunDirectoryError
+from sims.errors import InvalidScenario, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
 from sims.running.choice import simulation_of
 from sims.running.memory import check_disk, check_memory, estimate_memory
@@ -108,7 +107,7 @@ def run(
     [0.0, 1.0, 2.0]
     """
     directory = None if out is None else RunDirectory(Path(out))
-    _check_device(device)
+    device_of(device)
     beside = Path(scenario).parent if isinstance(scenario, (str, Path)) and Path(scenario).is_file() else None
     if resume:
         _refuse_another(scenario, overrides)
@@ -144,20 +143,6 @@ def run(
     finally:
         simulation.close()
         evaluator.close()
-
-
-def _check_device(device: str) -> None:
-    """Require that a device is available."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-        raise NotSimulable(
-            "models cannot be kept on this device",
-            expected=" or ".join(there),
-            got=device,
-            remedy=str(error).splitlines()[0],
-        ) from error
 
 
 def _refuse_another(scenario: object, overrides: Sequence[str]) -> None:

@@ -135,6 +135,28 @@ def test_a_gpu_that_is_not_there_is_named(name, tmp_path):
     assert not (tmp_path / "alice").exists()
 
 
+def test_a_gpu_that_is_hidden_is_named(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingError, match="See whether nvidia-smi lists a GPU and CUDA_VISIBLE_DEVICES hides"):
+        device_of("cuda")
+
+
+def test_a_gpu_computes_in_whole_float32_and_has_its_makers_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a card, number {device.index}")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    assert (device_of("auto"), device_of("cuda")) == (torch.device("cuda:0"),) * 2
+    with pytest.raises(SettingError, match=r"expected one of cpu, cuda:0, cuda:1, auto.*Name one of these"):
+        device_of("cuda:2")
+    device = device_of("cuda:1")
+    assert task_on(device).device == device
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == (False, True)
+    assert hardware_of(device) == "a card, number 1"
+
+
 @needs_cuda
 def test_a_gpu_beyond_those_there_are_is_named():
     with pytest.raises(SettingError, match=r"there is no cuda:99 here.*expected one of cpu, cuda:0"):

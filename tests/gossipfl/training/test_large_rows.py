@@ -1,5 +1,7 @@
 """Large models, whose parameters are parts of their rows: trained and evaluated as torch does it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from gossipfl.rows import load_row
 from gossipfl.tasks import Dataset, Task
 from gossipfl.training import NodeData, Nodes, Trainer, TrainingSettings
+from gossipfl.training.own_module import OwnModule
 
 NUMBERS = 2**22
 
@@ -109,3 +112,13 @@ def test_evaluation_reads_a_large_row_in_place_and_gives_what_the_module_does():
     expected = nn.functional.cross_entropy(module(data.test_inputs), data.test_targets)
     assert torch.allclose(measured["loss"][0], expected)
     assert torch.equal(row, before)
+
+
+@pytest.mark.parametrize(("where", "is_lent"), [("cpu", True), ("cuda", False)])
+def test_parameters_are_parts_of_a_row_that_can_be_read(where, is_lent, monkeypatch):
+    """A digest of what lies on a card would have to be fetched from there; a copy costs less."""
+    monkeypatch.setattr("gossipfl.training.own_module._digest_of", lambda row: 7)
+    module = OwnModule(Wide(), task_of(Wide).layout)
+    module.trust()
+    row = SimpleNamespace(data_ptr=lambda: 0, device=torch.device(where), clone=lambda: "a copy")
+    assert module._lent(row) == ((row, 7) if is_lent else ("a copy", None))

@@ -3,16 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array, random_array
 
 from gossipfl.tasks.samples import flatten
 from sims.engine.captured import Captured, pays
 from sims.engine.engine import Phases
 from sims.engine.local import BlockTraining
+from sims.engine.mixing import Mixing
 from sims.engine.programme import Programme
 from sims.engine.table import Table
+from sims.engine.workers import Workers
 from sims.running.run import run
 from sims.scenario import parse_scenario
 from sims.world import build_world
+from tests.fake_card import fake_card
+from tests.fake_graphs import GRAPHS, fake_graphs
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 TEXT = "\n".join(
@@ -108,6 +113,65 @@ def test_what_is_captured_is_what_its_function_gives():
             torch.testing.assert_close(found, expected)
     wider = torch.randn(7, 4, device="cuda"), example[1]
     torch.testing.assert_close(Captured(function, example)(*wider)[0], function(*wider)[0])
+
+
+def test_a_captured_programme_is_replayed_on_its_own_memory():
+    def function(x, y):
+        return (torch.tanh(x @ y), x.add(1).mul_(3).sum(dim=1))
+
+    example = [torch.randn(5, 4), torch.randn(4, 3)]
+    with fake_graphs():
+        made = Programme(
+            function, example, growing=(), calls=9, compile_when="always", threads=1, name="a test"
+        )
+        assert (made.tier, made.thread_safe) == ("captured", False)
+        [graph] = GRAPHS
+        before = graph.replays
+        first = made(0, *example)
+        places = [each.data_ptr() for each in first]
+        for _ in range(2):
+            others = [torch.randn_like(each) for each in example]
+            found = made(0, *others)
+            for one, expected in zip(found, function(*others), strict=True):
+                assert torch.equal(one, expected)
+            assert [each.data_ptr() for each in found] == places
+        assert graph.replays == before + 3
+        wider = torch.randn(7, 4), example[1]
+        assert torch.equal(made(0, *wider)[0], function(*wider)[0])
+        assert graph.replays == before + 3
+
+
+def test_a_function_that_waits_for_a_result_is_not_captured(caplog):
+    def function(x):
+        return (x * 2,)
+
+    def waits(traced):
+        def called(x):
+            return (x * 2 + 0 * float(x.sum()),)
+
+        called.graph = traced.graph
+        return called
+
+    with fake_graphs(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sims.engine.programme.classes_first", waits)
+        made = Programme(
+            function, [torch.ones(3)], growing=(), calls=9, compile_when="never", threads=1, name="a test"
+        )
+    assert made.tier == "traced"
+    assert "a test is not captured and runs traced, more slowly: operation not permitted" in caplog.text
+    assert torch.equal(made(0, torch.ones(3))[0], torch.full((3,), 2.0))
+
+
+@pytest.mark.parametrize("dense", [0, 99], ids=["sparse", "dense"])
+def test_weighted_sums_are_a_product_on_a_card(dense, monkeypatch):
+    monkeypatch.setattr("sims.engine.mixing._DENSE", dense)
+    matrix = csr_array(random_array((9, 9), density=0.4, format="csr", random_state=1))
+    rows = torch.randn(9, 5, generator=torch.Generator().manual_seed(1))
+    with fake_card():
+        mixed = Mixing(matrix, device=torch.device("meta"), workers=Workers(1))
+        found = [mixed(each.to("meta")) for each in (rows, rows.double(), rows)]
+    for one, dtype in zip(found, (torch.float32, torch.float64, torch.float32), strict=True):
+        torch.testing.assert_close(one.held, torch.from_numpy(matrix @ rows.double().numpy()).to(dtype))
 
 
 @needs_cuda

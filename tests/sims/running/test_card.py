@@ -1,5 +1,6 @@
 """Everything that runs on a card, on one whose tensors only claim to be elsewhere, beside the CPU."""
 
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -9,8 +10,13 @@ import sims
 from gossipfl.algorithms import algorithm_names
 from gossipfl.attacks import attack_names
 from sims.errors import NotSimulable, SimulationError
-from sims.scenario import parse_scenario
+from sims.fleet import Cohorts, CohortSettings, Promise
+from sims.scenario import Scenario, parse_scenario
+from sims.sharding.crew import Threads
+from sims.sharding.start import sharded
+from sims.world import build_world
 from tests.fake_card import OnCard, fake_card
+from tests.fake_graphs import GRAPHS, fake_graphs
 
 TOPOLOGY = {
     "relay_sgd": '[topology]\nname = "path"',
@@ -42,12 +48,17 @@ rounds = 3
 """
 
 
-def on_both(name: str, more: str = "", *, model: str = "mlp") -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows after a few rounds on the CPU, and on the card."""
+def scenario_of(name: str, more: str = "", *overrides: str, model: str = "mlp") -> Scenario:
     topology = TOPOLOGY.get(name, '[topology]\nname = "random-regular"\ndegree = 4')
-    scenario = parse_scenario(
-        TEXT.format(name=name, topology=topology, settings=SETTINGS.get(name, ""), more=more, model=model)
-    )
+    text = TEXT.format(name=name, topology=topology, settings=SETTINGS.get(name, ""), more=more, model=model)
+    return parse_scenario(text, overrides=overrides)
+
+
+def on_both(
+    name: str, more: str = "", *overrides: str, model: str = "mlp"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows after a few rounds on the CPU, and on the card."""
+    scenario = scenario_of(name, more, *overrides, model=model)
     here = sims.run(scenario, compile_when="never").rows
     # A card's tensors can be traced, and these cannot.
     with (
@@ -149,8 +160,7 @@ def test_runs_of_other_kinds_are_the_same_on_a_card(what):
 @pytest.mark.parametrize("name", ["d_psgd", "gossip_learning"])
 def test_a_run_is_resumed_on_a_card(name, tmp_path):
     here, _ = on_both(name)
-    topology = '[topology]\nname = "random-regular"\ndegree = 4'
-    scenario = parse_scenario(TEXT.format(name=name, topology=topology, settings="", more="", model="mlp"))
+    scenario = scenario_of(name)
     asked = iter(range(9))
     with (
         fake_card(),
@@ -161,3 +171,72 @@ def test_a_run_is_resumed_on_a_card(name, tmp_path):
         there = sims.run(None, **more, resume=True).rows
     assert not begun.finished
     torch.testing.assert_close(there.held, here, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("d_psgd", "training.local_steps=3"),
+        ("gossip_learning", "training.local_steps=3"),
+        ("gossip_learning", "task.partition=quantity:0.6"),
+        ("d_psgd", "training={optimiser='adamw',batch_size=4}"),
+    ],
+)
+def test_training_of_other_kinds_is_the_same_on_a_card(name, settings):
+    here, there = on_both(name, "", settings)
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["d_psgd", "gossip_learning", "ad_psgd"])
+def test_what_is_captured_gives_the_same_on_a_card(name):
+    """Results lie where the next call writes, and arguments where the graph reads."""
+    scenario = scenario_of(name)
+    here = sims.run(scenario, compile_when="never").rows
+    with fake_card(), fake_graphs(traced=False):
+        there = sims.run(scenario, compile_when="never", device="meta").rows
+    assert max(graph.replays for graph in GRAPHS) >= 3
+    torch.testing.assert_close(there.held, here, rtol=1e-4, atol=1e-5)
+
+
+def test_cohorts_are_the_same_on_a_card():
+    settings, promise = CohortSettings(cohort=4, passes=1, clip=0.3), Promise(epsilon=4.0, delta=1e-3, takes_part=1, summed=2)
+    world = build_world(scenario_of("gossip_learning"))
+    here = Cohorts(world, settings, promise)
+    expected = list(here.run(every=1))
+    with (
+        fake_card(),
+        patch("torch.fx.experimental.proxy_tensor.make_fx", side_effect=RuntimeError("not on this card")),
+    ):
+        there = Cohorts(world, settings, promise, device="meta")
+        found = list(there.run(every=1))
+    torch.testing.assert_close(there.row.held, here.row, rtol=1e-4, atol=1e-5)
+    assert [each.metrics["accuracy"] for each in found] == [each.metrics["accuracy"] for each in expected]
+
+
+class OnCards(Threads):
+    """Shards in threads, each of which has a card."""
+
+    def _make(self, number):
+        with fake_card():
+            super()._make(number)
+
+    def _call(self, *given):
+        with fake_card():
+            return super()._call(*given)
+
+
+@pytest.mark.parametrize("name", ["d_psgd", "gossip_learning"])
+def test_shards_on_cards_equal_one_processor(name):
+    scenario = scenario_of(name)
+    here = sims.run(scenario, compile_when="never").rows
+    with (
+        fake_card(),
+        patch("torch.fx.experimental.proxy_tensor.make_fx", side_effect=RuntimeError("not on this card")),
+    ):
+        there = sims.run(
+            scenario,
+            compile_when="never",
+            device="meta",
+            simulated_by=partial(sharded, shards=2, crew=OnCards),
+        ).rows
+    torch.testing.assert_close(getattr(there, "held", there), here, rtol=1e-4, atol=1e-5)
