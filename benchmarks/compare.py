@@ -3,6 +3,7 @@
     python benchmarks/compare.py REVISION                    # all, some twenty minutes on an idle machine
     python benchmarks/compare.py REVISION --only W1 start    # some
     python benchmarks/compare.py REVISION --repeats 5 --json figures.json
+    python benchmarks/compare.py ../earlier                  # a checkout that is there, with what it compiled before
 
 Each benchmark is run in a checkout of either revision, one after the other, ``--repeats`` times in turn; ratios are of
 the best of each, and above one where this checkout is faster. Where one thread computes, its processor time is measured,
@@ -31,6 +32,14 @@ def output(checkout, *command):
     known = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(checkout)}
     shell = [sys.executable, *map(str, command)]
     return subprocess.run(shell, cwd=checkout, env=known, capture_output=True, text=True, check=True).stdout
+
+
+def processor_seconds(checkout, *command):
+    """What a process of a checkout takes, its children included."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output(checkout, *command)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
 
 def updates(workload, nodes, rounds):
@@ -102,38 +111,31 @@ def exchanged(figure):
     return measured
 
 
-STEPS = """
-import time
-import topology
-from topology import graphs, mixing
-
-graph = graphs.random_regular(10_000, 20, 1)
-steps = {
-    "building": lambda: graphs.random_regular(10_000, 20, 1),
-    "weights": lambda: mixing.metropolis_hastings(graph),
-    "advice": lambda: topology.advise(300, 4, 5_000_000, 20e6),
-}
-best = float("inf")
-for _ in range(3):
-    started = time.process_time()
-    steps["STEP"]()
-    best = min(best, time.process_time() - started)
-print(best)
-"""
+def steps(checkout):
+    """One over the processor seconds of each step of `benchmarks/steps.py`, all in one process."""
+    lines = output(checkout, HERE / "benchmarks" / "steps.py").splitlines()
+    return {name: 1 / seconds for name, seconds in json.loads(lines[-1]).items()}
 
 
-def graphs(step):
-    """One over the processor seconds of a step of topologies: the same lines in either checkout."""
+def command(*given):
+    """One over the processor seconds of a command."""
+    return lambda checkout: 1 / processor_seconds(checkout, *given)
 
-    def measured(checkout):
-        return 1 / float(output(checkout, "-c", STEPS.replace("STEP", step)))
 
-    return measured
+def analysed(checkout):
+    """One over the processor seconds of analysis and report of a run with 100 evaluations of 200 nodes."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, page = f"{folder}/run", f"{folder}/page.html"
+        sizes = ["population.nodes=200", "stop.rounds=100", "evaluate.every=1", "evaluate.per_node=true"]
+        settings = [word for size in sizes for word in ("--set", size)]
+        output(checkout, "-m", "gossipfl", "sim", "run", "digits", *settings, "--out", run, "--threads", 1)
+        return 1 / processor_seconds(
+            checkout, "-m", "gossipfl", "analyze", run, "--pooled", "none", "--report", page
+        )
 
 
 def started(checkout):
     """One over the processor seconds of a process that runs a ready scenario for one round."""
-    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         scenario = [
             "sim",
@@ -146,9 +148,7 @@ def started(checkout):
             "--threads",
             "1",
         ]
-        output(checkout, "-m", "gossipfl", *scenario)
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return 1 / (ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
+        return 1 / processor_seconds(checkout, "-m", "gossipfl", *scenario)
 
 
 TRANSFORMER = ["-m", "benchmarks.transformer", "--nodes", 48, "--repeats", 3]
@@ -164,15 +164,19 @@ BENCHMARKS = {
     "transformer": printed(r"simulator +([\d.]+)", *TRANSFORMER),
     "exchange, goodput": exchanged("goodput"),
     "exchange, processor": exchanged("processor"),
-    "topologies, building": graphs("building"),
-    "topologies, weights": graphs("weights"),
-    "topologies, advice": graphs("advice"),
+    "import": command("-c", "import sims, gossipfl.peer.peer"),
+    "help": command("-m", "gossipfl", "--help"),
+    "analysis": analysed,
+    "steps": steps,
 }
 
 
 @contextlib.contextmanager
 def checkout_of(revision):
-    """A checkout of an earlier revision, meanwhile."""
+    """A checkout of an earlier revision, meanwhile; or one that is there."""
+    if Path(revision).is_dir():
+        yield Path(revision).resolve()
+        return
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "earlier"
         subprocess.run(
@@ -200,21 +204,27 @@ def main():
     }
     if not chosen:
         parser.error(f"no such benchmark; there are {'; '.join(BENCHMARKS)}")
-    found = {name: {"now": [], "then": []} for name in chosen}
+    everything = {}
     print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; this checkout ÷ {arguments.revision}",
         flush=True,
     )
     with checkout_of(arguments.revision) as earlier:
         for name, measured in chosen.items():
+            found = {}
             for turn in range(arguments.repeats):
                 ways = (("then", earlier), ("now", HERE))
                 for way, checkout in ways if turn % 2 else ways[::-1]:
-                    found[name][way].append(measured(checkout))
-            now, then = (max(found[name][way]) for way in ("now", "then"))
-            print(f"{name:24} {now / then:6.2f}   ({then:,.4g} then, {now:,.4g} now)", flush=True)
+                    measurement = measured(checkout)
+                    each = measurement if isinstance(measurement, dict) else {name: measurement}
+                    for step, rate in each.items():
+                        found.setdefault(step, {"now": [], "then": []})[way].append(rate)
+            for step, rates in found.items():
+                now, then = max(rates["now"]), max(rates["then"])
+                print(f"{step:36} {now / then:6.2f}   ({then:,.4g} then, {now:,.4g} now)", flush=True)
+            everything |= found
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2))
+        arguments.json.write_text(json.dumps(everything, indent=2))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ STEPS: dict[str, Callable[[], Step]] = {
     "matching, 2,048 nodes, proposals": lambda: matching(2_048, "proposals"),
     "neighbourhoods, 10,000 nodes": neighbours,
     "clock, 64 nodes": lambda: clock(64, 10),
-    "clock, 1,000 nodes": lambda: clock(1_000, 1),
+    "clock, 1,000 nodes": lambda: clock(1_000, 5),
     **{
         f"codecs, {name}, {way}": lambda name=name, way=way: codecs(name, way)
         for name in ("bfloat16", "int8", "top:0.01")

@@ -69,7 +69,7 @@ class _Traced:
 
 @contextmanager
 def fake_graphs(*, traced: bool = True) -> Iterator[None]:
-    """Have programmes captured, on any device; with ``traced=False`` their functions as they are, without tracing."""
+    """Have programmes captured, on any device; with ``traced=False`` their functions as they are."""
     GRAPHS.clear()
     cuda = {
         "device": lambda device: nullcontext(),
@@ -84,6 +84,7 @@ def fake_graphs(*, traced: bool = True) -> Iterator[None]:
             yield
         else:
             with patch(
-                "torch.fx.experimental.proxy_tensor.make_fx", lambda function: lambda *given: _Traced(function)
+                "torch.fx.experimental.proxy_tensor.make_fx",
+                lambda function: lambda *given: _Traced(function),
             ):
                 yield

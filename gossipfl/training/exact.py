@@ -10,8 +10,8 @@ __all__ = ["compute_exactly"]
 def compute_exactly(device: torch.device) -> None:
     """Have convolutions and recurrent layers on a GPU computed in whole float32, by the same algorithms each time.
 
-    cuDNN rounds their inputs to 10 bits (TF32) otherwise, which torch allows it by default, and may choose algorithms
-    whose sums depend on the order in which threads come. This holds for the whole process.
+    By torch's default cuDNN may round their inputs to 10 bits (TF32), and choose algorithms whose sums depend on the
+    order in which threads come. This holds for the whole process.
     """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False

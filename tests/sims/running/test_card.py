@@ -199,7 +199,10 @@ def test_what_is_captured_gives_the_same_on_a_card(name):
 
 
 def test_cohorts_are_the_same_on_a_card():
-    settings, promise = CohortSettings(cohort=4, passes=1, clip=0.3), Promise(epsilon=4.0, delta=1e-3, takes_part=1, summed=2)
+    settings, promise = (
+        CohortSettings(cohort=4, passes=1, clip=0.3),
+        Promise(epsilon=4.0, delta=1e-3, takes_part=1, summed=2),
+    )
     world = build_world(scenario_of("gossip_learning"))
     here = Cohorts(world, settings, promise)
     expected = list(here.run(every=1))
