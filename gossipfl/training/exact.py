@@ -10,7 +10,7 @@ __all__ = ["compute_exactly"]
 def compute_exactly(device: torch.device) -> None:
     """Have convolutions and recurrent layers on a GPU computed in whole float32, by the same algorithms each time.
 
-    By torch's default cuDNN may round their inputs to 10 bits (TF32), and choose algorithms whose sums depend on the
+    By default cuDNN may round their inputs to 10 bits (TF32), and choose algorithms whose sums depend on the
     order in which threads come. This holds for the whole process.
     """
     if device.type == "cuda":

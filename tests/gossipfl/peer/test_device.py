@@ -138,7 +138,9 @@ def test_a_gpu_that_is_not_there_is_named(name, tmp_path):
 def test_a_gpu_that_is_hidden_is_named(monkeypatch):
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SettingError, match="See whether nvidia-smi lists a GPU and CUDA_VISIBLE_DEVICES hides"):
+    with pytest.raises(
+        SettingError, match="See whether nvidia-smi lists a GPU and CUDA_VISIBLE_DEVICES hides"
+    ):
         device_of("cuda")
 
 
