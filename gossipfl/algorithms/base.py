@@ -192,6 +192,8 @@ class RoundContext:
         For algorithms that require links.
     given_noise : RoundNoise, optional
         Source of noise; the seed unless given.
+    participants : Tensor, optional
+        Which of the B nodes take part, bool ``[B]``, if `RoundAlgorithm.participants` has been asked.
 
     Examples
     --------
@@ -208,6 +210,7 @@ class RoundContext:
     seed: int = 0
     links: Links | None = None
     given_noise: RoundNoise | None = None
+    participants: Tensor | None = None
 
     @property
     def noise(self) -> RoundNoise:

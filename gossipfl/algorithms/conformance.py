@@ -22,7 +22,7 @@ from gossipfl.algorithms.trial import LOCAL, SHARED, Trial, differences, first_n
 from gossipfl.errors import GossipflError
 from gossipfl.training.nodes import Nodes
 
-__all__ = ["Finding", "check_algorithm"]
+__all__ = ["Finding", "check_algorithm", "differs_alone"]
 
 _ROUNDS = 4
 _TOLERANCE = 1e-9
@@ -173,6 +173,11 @@ def _is_equivariant(trial: Trial) -> str | None:
     plain, moved = trial.after(_ROUNDS).rows[order], trial.ordered(order).after(_ROUNDS).rows
     largest = float((plain - moved).abs().max())
     return None if largest < _TOLERANCE else f"rows differ by up to {largest:.1e}"
+
+
+def differs_alone(algorithm: RoundAlgorithm) -> str | None:
+    """Say which node ends elsewhere where it has no rows of others than those it was sent; None if none does."""
+    return _runs_alone(Trial(algorithm=algorithm))
 
 
 def _runs_alone(trial: Trial) -> str | None:

@@ -44,6 +44,8 @@ class Exchange:
     senders : Tensor, optional
         Over a server: the nodes that send and get the answer, bool ``[B]``; by default all. Rows of others are
         zeros, and still count in the mean.
+    ages : Tensor, optional
+        Over a server: ages of the models, int64 ``[B]``; the answer tells the largest of all.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Exchange:
     compressor: Compressor | None = None
     over: Literal["neighbours", "clique", "server"] = "neighbours"
     senders: Tensor | None = None
+    ages: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +343,8 @@ class Mixed:
         what the rule returns, ``[B, M]``.
     sent : Tensor
         What the nodes themselves sent, as their neighbours decode it, of the shape of the exchange's rows.
+    oldest : Tensor, optional
+        The largest of the ages that were sent with the rows, int64 ``[]``.
 
     Examples
     --------
@@ -351,6 +356,7 @@ class Mixed:
 
     rows: Tensor
     sent: Tensor
+    oldest: Tensor | None = None
 
 
 Round: TypeAlias = Generator[AnyExchange, Mixed, Nodes]

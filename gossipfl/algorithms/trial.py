@@ -211,7 +211,7 @@ class Trial:
                 progress = RoundInProgress(self.algorithm, alone, self._context(t, numbers))
                 for exchange, mixed in answers:
                     where = mine if isinstance(exchange, LinkExchange) else torch.arange(NODES) == node
-                    progress.answer(Mixed(rows=mixed.rows[where], sent=mixed.sent[where]))
+                    progress.answer(replace(mixed, rows=mixed.rows[where], sent=mixed.sent[where]))
                 alone = progress.nodes
             yield states[-1].rows[node : node + 1], alone.rows
 
@@ -226,8 +226,16 @@ class Trial:
 
     def _context(self, t: int, numbers: Tensor) -> RoundContext:
         links = self._links(numbers) if self.algorithm.requirements.links else None
-        local = trial_training(numbers, rate=self.rate)
-        return RoundContext(local=local, shared_size=SHARED, round=t, numbers=numbers, seed=7, links=links)
+        drawn = self.algorithm.participants(torch.arange(NODES), seed=7, number=t)
+        return RoundContext(
+            local=trial_training(numbers, rate=self.rate),
+            shared_size=SHARED,
+            round=t,
+            numbers=numbers,
+            seed=7,
+            links=links,
+            participants=None if drawn is None else drawn[numbers],
+        )
 
     def _links(self, numbers: Tensor) -> Links:
         W = _path_weights()
@@ -259,7 +267,7 @@ class Trial:
             cliques = _CLIQUES[self.numbers]
             together = (cliques[:, None] == cliques).to(rows.dtype)
             W = together / together.sum(dim=1, keepdim=True)
-        return Mixed(rows=W @ rows, sent=rows)
+        return Mixed(rows=W @ rows, sent=rows, oldest=None if exchange.ages is None else exchange.ages.max())
 
 
 def _everybody(W: Tensor, rows: Tensor, numbers: list[int]) -> Neighbourhood:

@@ -194,6 +194,9 @@ class Aimed(Attack):
 
     __slots__ = ()
 
+    sees_everyone: ClassVar[bool] = True
+    """Whether it looks at ``receivers.everyone.rows``; in shards all rows are brought together for that."""
+
     @property
     def needs_more_than_heard(self) -> str | None:
         """What it needs besides the models that a node received last; None if those are enough.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -157,7 +158,6 @@ class Exchanges:
         mixed = self._links.mixed(sent.decoded, without)
         if self.hostile is None or not self.hostile.at_work:
             return sent.mixed(mixed)
-        self._require_all_of_complete("lies are told to each node")
         lists, reach = self._links.neighbours(without)
         lies, rows_around = self._lies(self.hostile, sent, without), reach(sent.decoded)
         for around in neighbourhoods(lists, rows_around, among=lies.victims):
@@ -187,12 +187,17 @@ class Exchanges:
             raise NotSimulable(
                 f"masked_sums: masked rows are not compressed, as by {exchange.compressor.name}"
             )
-        sent = self._sent(exchange, messages=0)
-        links = self._links
-        lists = links.neighbours()[0] if exchange.over == "neighbours" else Sparse(links.together())
-        gone = self._gone()
+        sent, gone = self._sent(exchange, messages=0), self._gone()
+        among = self._links.together() if exchange.over == "clique" else None
+        lists, reach = self._links.neighbours(among)
         sums.missing = {*zip(gone.receivers.tolist(), gone.senders.tolist(), strict=True)}
-        mixed = sums.mixed(lists, sent.decoded, place=(self._round, self._exchange))
+        mixed = sums.mixed(
+            lists,
+            reach(sent.decoded),
+            degrees=self._links.degrees(among),
+            here=self._links.numbers.numpy(),
+            place=(self._round, self._exchange),
+        )
         self._count(sums.messages, 0)
         self.bytes += sums.bytes
         return sent.mixed(mixed)
@@ -207,10 +212,12 @@ class Exchanges:
         senders = int(there.sum())
         sent = self._sent(exchange, messages=senders)
         self._count(senders, IN_FULL.payload_bytes(sent.decoded.shape[1]))  # and the answers
+        oldest = None if exchange.ages is None else self._part.largest(exchange.ages.max())
         if self._away is None:
-            return sent.mixed(self._links.means(sent.decoded))
+            return replace(sent.mixed(self._links.means(sent.decoded)), oldest=oldest)
         n = self.sequence.n
-        return sent.mixed(self._links.means(sent.decoded * there[:, None]) * (n / (n - len(self._away))))
+        means = self._links.means(sent.decoded * there[:, None]) * (n / (n - len(self._away)))
+        return replace(sent.mixed(means), oldest=oldest)
 
     def _over_links(self, exchange: LinkExchange) -> Mixed:
         links, near = self._links.ends()
@@ -230,7 +237,6 @@ class Exchanges:
             self._count(messages, IN_FULL.payload_bytes(1))
             messages = 0
         sent = self._sent(exchange, messages=messages)
-        self._require_all_of_complete("a rule looks at the rows of all nodes")
         without = self._links.without(missing) if len(missing) else None
         lists, reach = self._links.neighbours(without)
         lying = self.hostile if self.hostile is not None and self.hostile.at_work else None
@@ -260,13 +266,6 @@ class Exchanges:
     def _unsent(self, missing: MissingRows) -> int:
         return missing.unsent if self._part.leads else 0
 
-    def _require_all_of_complete(self, what: str) -> None:
-        if self._links.complete and len(self._links.numbers) < self.sequence.n:
-            raise NotSimulable(
-                f"on the complete graph {what}, and only some of them are here",
-                remedy="Choose another topology, or run it on one machine, without --shards.",
-            )
-
     def _lies(self, hostile: HostileNodes, sent: Sent, without: csr_array | None) -> Lies:
         """Return what hostile nodes send instead to those whom their rows reach."""
         lists, reach = self._links.neighbours(without)
@@ -276,6 +275,7 @@ class Exchanges:
             lambda: self._links.matrix() if without is None else without,
             of=self._links.identity if without is None else without,
             reach=reach,
+            everybody=self._part.everybody,
             numbers=lists.numbers,
         )
 

@@ -33,11 +33,16 @@ class Lies:
         nodes send to all: ``[B + H, D]``.
     liars : Tensor
         Which of these are hostile, bool ``[B + H]``.
+    numbers : Tensor
+        Their numbers in the network, int64 ``[B + H]``.
     everyone : Everyone
     """
 
-    def __init__(self, hostile: HostileNodes, told: Tensor, liars: Tensor, everyone: Everyone) -> None:
-        self._told, self._liars, self._hostile, self._everyone = told, liars, hostile, everyone
+    def __init__(
+        self, hostile: HostileNodes, told: Tensor, liars: Tensor, numbers: Tensor, everyone: Everyone
+    ) -> None:
+        self._told, self._liars, self._numbers = told, liars, numbers
+        self._hostile, self._everyone = hostile, everyone
 
     @property
     def victims(self) -> NDArray[np.bool_]:
@@ -77,8 +82,8 @@ class Lies:
             return self._told[neighbours]
         receivers = Receivers(
             around=around,
-            numbers=around.nodes,
-            neighbours=neighbours,
+            numbers=self._numbers[around.nodes],
+            neighbours=self._numbers[neighbours],
             hostile=lying,
             everyone=self._everyone,
             turn=self._hostile.turn,
@@ -147,6 +152,7 @@ class HostileNodes:
         *,
         of: object,
         reach: Callable[[Tensor], Tensor],
+        everybody: Callable[[Tensor], Tensor],
         numbers: NDArray[np.int64],
     ) -> Lies:
         """Decide what is sent in one exchange.
@@ -163,6 +169,8 @@ class HostileNodes:
             The same object as long as the matrix is the same.
         reach : callable
             From rows of the nodes here to these and those they hear, ``[B + H, D]``.
+        everybody : callable
+            From rows of the nodes here to those of all, ``[N, D]``.
         numbers : ndarray
             Numbers of these, int64 ``[B + H]``.
         """
@@ -171,9 +179,10 @@ class HostileNodes:
         told = rows
         if isinstance(self.attack, SameToAll) and len(self.numbers):
             told = rows.index_copy(0, self._places, self._same_to_all(self.attack, rows, exchange))
-        liars = self._mask[torch.from_numpy(numbers).to(self._mask.device)]
-        everyone = Everyone(rows=rows, hostile=self._mask, links=self._links)
-        return Lies(self, reach(told), liars, everyone)
+        aimed = isinstance(self.attack, Aimed) and self.attack.sees_everyone
+        everyone = Everyone(rows=everybody(rows) if aimed else rows, hostile=self._mask, links=self._links)
+        known = torch.from_numpy(numbers).to(self._mask.device)
+        return Lies(self, reach(told), self._mask[known], known, everyone)
 
     def _same_to_all(self, attack: SameToAll, rows: Tensor, exchange: int) -> Tensor:
         return self._liars_of(attack, exchange).rows(

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -51,15 +50,27 @@ class MaskedSums:
     messages: int = field(default=0, init=False)
     bytes: int = field(default=0, init=False)
 
-    def mixed(self, lists: Sparse | Complete, sent: Tensor, *, place: tuple[int, int]) -> Tensor:
-        """Each node's own row, added to the sum of its neighbours' rows that arrived.
+    def mixed(
+        self,
+        lists: Sparse | Complete,
+        sent: Tensor,
+        *,
+        place: tuple[int, int],
+        degrees: Ints | None = None,
+        here: Ints | None = None,
+    ) -> Tensor:
+        """Each node's own row, added to the sum of its neighbours' rows that arrived, ``[B, K]``.
 
         Parameters
         ----------
         lists : Sparse or Complete
-            Neighbours and weights.
+            Neighbours and weights of B nodes.
         sent : Tensor
-            Rows as others decode them, ``[N, K]``.
+            Rows as others decode them, of the B nodes and of those they hear, ``[B + H, K]``.
+        degrees : ndarray, optional
+            How many neighbours each node of the whole network has, int64 ``[N]``; by default the lists'.
+        here : ndarray, optional
+            Numbers of the B nodes in it, int64; by default all.
         place : tuple of two int
             The round, and the exchange within it.
 
@@ -69,8 +80,10 @@ class MaskedSums:
             A node has fewer than 3 neighbours, or a number does not fit the ring.
         """
         self.messages = self.bytes = 0
-        arrives, mixed = self.arrivals(lists, place), torch.empty_like(sent)
-        for node in range(len(sent)):
+        here = np.arange(len(lists.degrees)) if here is None else here
+        arrives = self.arrivals(lists, place, degrees=degrees, here=here)
+        mixed, numbers = sent.new_empty(len(here), sent.shape[1]), lists.numbers
+        for node in range(len(here)):
             neighbours, weights, present = (each[0] for each in lists.padded(np.array([node])))
             neighbours, weights = neighbours[present], weights[present]
             survivors = np.flatnonzero(arrives[node])
@@ -86,13 +99,13 @@ class MaskedSums:
                 dict(
                     sorted(
                         [
-                            *zip(neighbours.tolist(), weights.tolist(), strict=True),
-                            (node, float(lists.own_weights[node])),
+                            *zip(numbers[neighbours].tolist(), weights.tolist(), strict=True),
+                            (int(here[node]), float(lists.own_weights[node])),
                         ]
                     )
                 ),
-                number=node,
-                summands=neighbours[survivors].tolist(),
+                number=int(here[node]),
+                summands=numbers[neighbours[survivors]].tolist(),
                 listening=False,
             )[0]
         return mixed
@@ -122,17 +135,28 @@ class MaskedSums:
         self.messages += cost.messages + survivors
         self.bytes += cost.bytes + survivors * numbers * self.ring.dtype.itemsize
 
-    def arrivals(self, lists: Sparse | Complete, place: tuple[int, int]) -> list[NDArray[np.bool_]]:
-        """Which of each node's neighbours send their rows, in increasing order."""
+    def arrivals(
+        self,
+        lists: Sparse | Complete,
+        place: tuple[int, int],
+        *,
+        degrees: Ints | None = None,
+        here: Ints | None = None,
+    ) -> list[NDArray[np.bool_]]:
+        """Which neighbours of each of the B nodes send their rows, in increasing order; as `mixed`."""
         generator = np.random.default_rng((self.seed, 0x5E, *place))
-        ends = np.cumsum(lists.degrees)
+        degrees = lists.degrees if degrees is None else degrees
+        here = np.arange(len(degrees)) if here is None else here
+        ends = np.cumsum(degrees)
         arrived = (
             generator.random(int(ends[-1])) >= self.drop_out
             if self.drop_out
             else np.ones(int(ends[-1]), dtype=bool)
         )
-        found = np.split(arrived, ends[:-1])
+        every = np.split(arrived, ends[:-1])
+        found, at = [every[number] for number in here], {int(number): k for k, number in enumerate(here)}
         for receiver, sender in self.missing:
-            neighbours, _, present = (each[0] for each in lists.padded(np.array([receiver])))
-            found[receiver][neighbours[present] == sender] = False
+            if receiver in at:
+                neighbours, _, present = (each[0] for each in lists.padded(np.array([at[receiver]])))
+                found[at[receiver]][lists.numbers[neighbours[present]] == sender] = False
         return found

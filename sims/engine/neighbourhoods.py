@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -67,31 +66,27 @@ class Sparse:
         return self.neighbours[entries], np.where(present, self.weights[entries], 0.0), present
 
 
-@dataclass(frozen=True, slots=True)
 class Complete:
-    """The complete graph with all weights 1/n, without a matrix of n² entries."""
+    """The complete graph with all weights 1/n, without a matrix of n² entries; as `Sparse`.
 
-    n: int
+    Parameters
+    ----------
+    n : int
+    here : ndarray, optional
+        Numbers of the nodes whose neighbours are asked for, increasing, int64 ``[B]``; by default all.
+    """
 
-    @property
-    def numbers(self) -> Ints:
-        """Of all nodes."""
-        return np.arange(self.n)
-
-    @property
-    def degrees(self) -> Ints:
-        """All others."""
-        return np.full(self.n, self.n - 1)
-
-    @property
-    def own_weights(self) -> NDArray[np.float64]:
-        """1/n."""
-        return np.full(self.n, 1 / self.n)
+    def __init__(self, n: int, here: Ints | None = None) -> None:
+        self.n, self._here = n, np.arange(n) if here is None else here
+        self.numbers: Ints = np.concatenate([self._here, np.setdiff1d(np.arange(n), self._here)])
+        self.degrees: Ints = np.full(len(self._here), n - 1)
+        self.own_weights: NDArray[np.float64] = np.full(len(self._here), 1 / n)
+        self._columns = np.argsort(self.numbers)
 
     def padded(self, nodes: Ints) -> Padded:
         """All others; as `Sparse.padded`."""
         others = np.arange(self.n - 1)
-        neighbours = others + (others >= nodes[:, None])
+        neighbours = self._columns[others + (others >= self._here[nodes][:, None])]
         return neighbours, np.full(neighbours.shape, 1 / self.n), np.ones(neighbours.shape, dtype=np.bool_)
 
 

@@ -77,6 +77,14 @@ class Part(Protocol):
         """The mean of the rows of all nodes, ``[1, K]``, of which one's own are ``[B, K]``; everybody calls it."""
         ...
 
+    def largest(self, number: Tensor) -> Tensor:
+        """The largest of one number of each part, int64 ``[]``; everybody calls it."""
+        ...
+
+    def everybody(self, rows: Tensor) -> Tensor:
+        """Rows of all nodes, by their numbers, ``[N, K]``, of one's own ``[B, K]``; everybody calls it."""
+        ...
+
     def execution(self, engine: Engine) -> Execution:
         """Execution of windows of the whole network, by the engine of one's own nodes."""
         ...
@@ -122,6 +130,14 @@ class Everybody:
     def mean(self, rows: Tensor) -> Tensor:
         """Their mean."""
         return rows.mean(dim=0, keepdim=True)
+
+    def largest(self, number: Tensor) -> Tensor:
+        """There is one."""
+        return number
+
+    def everybody(self, rows: Tensor) -> Tensor:
+        """They are there."""
+        return rows
 
     def execution(self, engine: Engine) -> Engine:
         """The engine's."""

@@ -18,6 +18,7 @@ from gossipfl.codecs import FLOAT32
 from gossipfl.outgoing import Pipeline
 from gossipfl.secure import FixedPoint
 from gossipfl.training import Nodes
+from gossipfl.training.nodes import before_rest
 from sims.clock import RoundTimes, clock_of, failures_of
 from sims.engine.device import device_of
 from sims.engine.engine import Phases
@@ -115,7 +116,7 @@ class RoundEngine:
         )
         self._numbers = torch.from_numpy(part.numbers).to(self.device)
         start = Nodes.start(
-            self.world.first_rows().expand(len(part.numbers), -1).contiguous(),
+            self._first_rows().expand(len(part.numbers), -1).contiguous(),
             optimiser_state_size=world.trainer.optimiser_state_size,
         )
         self.exchanges.begin(0)
@@ -138,6 +139,14 @@ class RoundEngine:
                 f"churn: {section.name} keeps numbers of its server at the nodes, and the absent lack them",
                 remedy="Leave churn out, or choose fedavg.",
             )
+
+    def _first_rows(self) -> Tensor:
+        """Rows before any training, ``[B, D]`` or ``[1, D]``; a server's model is the first node's of all."""
+        rows, shared = self.world.first_rows(), self.world.layout.shared_size
+        if not self.algorithm.requirements.server or self.world.task.start == "common":
+            return rows
+        first = self.world.task.initial_row(0)[None, :shared].to(rows.dtype)
+        return before_rest(first.expand(len(rows), -1), rows)
 
     def _masked_sums(self, outgoing: Pipeline) -> MaskedSums | None:
         section = self.world.scenario.masked_sums
@@ -207,6 +216,7 @@ class RoundEngine:
             numbers=self._numbers,
             seed=self.world.scenario.seed,
             links=self.exchanges.links() if self.algorithm.requirements.links else None,
+            participants=self._participants(),
         )
         with torch_threads():
             self.nodes = run_round(self.algorithm, nodes, context, self._carried_out)
@@ -218,6 +228,12 @@ class RoundEngine:
         self.round += 1
         self.phases.updates += len(self.nodes)
         return self.exchanges.messages - before
+
+    def _participants(self) -> Tensor | None:
+        """Which of the nodes here take part in the round, bool ``[B]``; None if all do."""
+        everybody, seed = torch.arange(len(self.away)), self.world.scenario.seed
+        drawn = self.algorithm.participants(everybody, seed=seed, number=self.round)
+        return None if drawn is None else drawn.to(self.device).index_select(0, self._numbers)
 
     def _times(self) -> RoundTimes | None:
         """What the round that is next comes to in real time."""

@@ -75,6 +75,7 @@ class RoundLinks:
         self._mixing: Mixing | None = None
         self._ends: tuple[Links, Surroundings] | None = None
         self._lists: Sparse | None = None
+        self._complete: Complete | None = None
         self._together: csr_array | None = None
         self._spare = Spare()
 
@@ -168,8 +169,22 @@ class RoundLinks:
             near = self._part.around(without)
             return Sparse(near.matrix, near.numbers), near.reach
         if self._near is None:
-            return Complete(self._sequence.n), lambda rows: rows
+            return self._everybody()
         return self._sparse(self._near), self._near.reach
+
+    def degrees(self, without: csr_array | None = None) -> Ints:
+        """How many neighbours each node of the whole network has, int64 ``[N]``."""
+        if without is None and self.complete:
+            return np.full(self._sequence.n, self._sequence.n - 1)
+        return Sparse(self.matrix() if without is None else without).degrees
+
+    def _everybody(self) -> tuple[Complete, Callable[[Tensor], Tensor]]:
+        if self._complete is None:
+            self._complete = Complete(self._sequence.n, self._part.numbers)
+        if len(self.numbers) == self._sequence.n:
+            return self._complete, lambda rows: rows
+        order = torch.from_numpy(self._complete.numbers).to(self._device)
+        return self._complete, lambda rows: self._part.everybody(rows).index_select(0, order)
 
     def _sparse(self, near: Surroundings) -> Sparse:
         if self._lists is None:

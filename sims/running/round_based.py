@@ -33,6 +33,7 @@ OPTIMISER_STATE = "momentum"
 """Name of optimiser states in a checkpoint, from before there were other optimisers."""
 
 ATTACK = "attack."
+FAILED_SUMS = "failed_sums"
 _ABSENT = f"{CLOCK}absent"
 
 
@@ -100,7 +101,7 @@ class RoundBased(Simulation):
         """Totals since the start: what was lost, and what was not there in time; masked sums may fail, too."""
         exchanges, clock = self.engine.exchanges, self.engine.clock
         lost, late = (0, 0) if clock is None else (clock.lost, clock.late)
-        failed = {} if exchanges.masked_sums is None else {"failed_sums": exchanges.masked_sums.failed}
+        failed = {} if exchanges.masked_sums is None else {FAILED_SUMS: exchanges.masked_sums.failed}
         return {
             "messages": exchanges.messages,
             **{"requests": 0, "lost": lost, "unreachable": late},
@@ -127,9 +128,7 @@ class RoundBased(Simulation):
                 [self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates]
             ),
             **(
-                {}
-                if exchanges.masked_sums is None
-                else {"failed_sums": np.array(exchanges.masked_sums.failed)}
+                {} if exchanges.masked_sums is None else {FAILED_SUMS: np.array(exchanges.masked_sums.failed)}
             ),
             **self._state_of_clock(),
         }
@@ -164,7 +163,7 @@ class RoundBased(Simulation):
                 }
             )
         if exchanges.masked_sums is not None:
-            exchanges.masked_sums.failed = int(state["failed_sums"])
+            exchanges.masked_sums.failed = int(state[FAILED_SUMS])
         self.engine.round, exchanges.messages, exchanges.bytes, self.phases.updates = (
             int(value) for value in state["progress"]
         )

@@ -13,6 +13,7 @@ from gossipfl.training import NodeData
 from sims.engine.engine import Engine
 from sims.engine.part import Surroundings
 from sims.sharding.boundary import boundary_of
+from sims.sharding.collectives import Collectives
 from sims.sharding.messages import ShardMessages
 from sims.sharding.partition import Partition
 from sims.sharding.post import Post
@@ -36,6 +37,7 @@ class ShardPart:
     def __init__(self, partition: Partition, shard: int, post: Post) -> None:
         self._partition, self._shard, self._post = partition, shard, post
         self._numbers = partition.members(shard)
+        self._collectives = Collectives(partition, shard, post)
 
     @property
     def numbers(self) -> Ints:
@@ -53,12 +55,16 @@ class ShardPart:
 
     def mean(self, rows: Tensor) -> Tensor:
         """The mean of the rows of all nodes, ``[1, K]``: sums in float64, added in the order of the shards."""
-        own = rows.sum(dim=0, keepdim=True, dtype=torch.float64).cpu().numpy()
-        others = [each for each in range(self._partition.shards) if each != self._shard]
-        found = self._post.exchanged(dict.fromkeys(others, (own,)), others)
-        found[self._shard] = (own,)
-        total = sum(found[each][0] for each in range(self._partition.shards))
-        return torch.from_numpy(total / len(self._partition.shard)).to(rows.device, rows.dtype)
+        total = self._collectives.sum(rows.sum(dim=0, dtype=torch.float64).cpu().numpy())
+        return torch.from_numpy(total / len(self._partition.shard))[None].to(rows.device, rows.dtype)
+
+    def largest(self, number: Tensor) -> Tensor:
+        """The largest of one number of each shard."""
+        return torch.tensor(self._collectives.largest(int(number)), dtype=number.dtype, device=number.device)
+
+    def everybody(self, rows: Tensor) -> Tensor:
+        """Rows of all nodes, ``[N, K]``."""
+        return torch.from_numpy(self._collectives.rows(rows.cpu().numpy())).to(rows.device)
 
     def execution(self, engine: Engine) -> ShardMessages:
         """Its part of windows of the whole network."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gossipfl.attacks import Attack, Poisoned, SameToAll
+from gossipfl.algorithms import RoundAlgorithm
+from gossipfl.algorithms.conformance import differs_alone
+from gossipfl.attacks import Attack, Poisoned
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.world import World
@@ -23,31 +25,29 @@ def require_divisible(scenario: Scenario, world: World) -> None:
     if not scenario.algorithm.in_rounds:
         _require_plain_messages(scenario)
     elif scenario.algorithm.of_rounds(world.layout).requirements.server:
-        raise NotSimulable(
-            f"{name!r} averages at a server, which has the rows of all nodes in one place",
-            expected="an algorithm that exchanges rows with neighbours, such as d_psgd",
-            remedy=_HERE,
-        )
-    if scenario.masked_sums is not None:
-        raise NotSimulable("masked_sums are not computed in shards", remedy=_HERE)
+        _require_rows_apart(name, scenario.algorithm.of_rounds(world.layout))
     if scenario.attack is not None:
         _require_divisible_attack(scenario.attack.name, scenario.attack.build(), scenario)
 
 
 def _require_divisible_attack(name: str, attack: Attack, scenario: Scenario) -> None:
-    if isinstance(attack, Poisoned) or (scenario.algorithm.in_rounds and isinstance(attack, SameToAll)):
-        return
-    if isinstance(attack, SameToAll):
+    if not isinstance(attack, Poisoned) and not scenario.algorithm.in_rounds:
         raise NotSimulable(
             f"attack {name!r} is on messages, which shards take in without looking at their senders",
             expected="an algorithm in rounds, or an attack in the data, such as label_flip",
             remedy=_HERE,
         )
-    raise NotSimulable(
-        f"attack {name!r} looks at rows of all honest nodes",
-        expected="one that makes a row of its node's own, such as sign_flip, or false data, such as label_flip",
-        remedy=_HERE,
-    )
+
+
+def _require_rows_apart(name: str, algorithm: RoundAlgorithm) -> None:
+    """Refuse an algorithm with a server that reaches for rows of other nodes besides."""
+    found = differs_alone(algorithm)
+    if found is not None:
+        raise NotSimulable(
+            f"{name!r} uses rows of other nodes without an exchange: in a shard by itself {found}",
+            expected="a round that depends on others by what its exchanges return alone",
+            remedy=_HERE,
+        )
 
 
 def _require_plain_messages(scenario: Scenario) -> None:

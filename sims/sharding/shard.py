@@ -17,7 +17,7 @@ from sims.metrics.network_metrics import LAYER
 from sims.running.measuring import used
 from sims.running.memory import MemoryEstimate, check_memory
 from sims.running.message_driven import MessageDriven
-from sims.running.round_based import RoundBased
+from sims.running.round_based import FAILED_SUMS, RoundBased
 from sims.scenario import Scenario
 from sims.sharding.part import ShardPart
 from sims.sharding.partition import Partition
@@ -166,7 +166,7 @@ class Shard:
         simulation = self._simulation
         return ShardReport(
             counts=simulation.counts(),
-            own_counts=("messages", "bytes", "updates") if self._in_rounds else ("updates",),
+            own_counts=("messages", "bytes", "updates", FAILED_SUMS) if self._in_rounds else ("updates",),
             seconds=simulation.seconds(rounds),
             online=simulation.online(),
             phases=simulation.phases,

@@ -15,7 +15,7 @@ from gossipfl.training import Nodes
 from sims.engine.engine import Arrays
 from sims.engine.neighbourhoods import Sparse
 from sims.running.message_driven import TIMELINE
-from sims.running.round_based import ATTACK, AUXILIARY, CLOCK, OPTIMISER_STATE
+from sims.running.round_based import ATTACK, AUXILIARY, CLOCK, FAILED_SUMS, OPTIMISER_STATE
 from sims.sharding.messages import SLOTS
 from sims.sharding.partition import Partition
 from sims.world import World
@@ -82,6 +82,9 @@ class RoundStates:
                 counted = sum(state[name][1:] for state in states)
                 found[name] = np.concatenate([first[:1], counted])
                 continue
+            if name == FAILED_SUMS:
+                found[name] = np.array(sum(int(state[name]) for state in states))
+                continue
             if name.startswith(CLOCK):  # every shard has that of the whole network
                 found[name] = first
                 continue
@@ -100,6 +103,10 @@ class RoundStates:
             if name == _PROGRESS:
                 for shard, part in enumerate(parts):
                     part[name] = whole if shard == 0 else np.concatenate([whole[:1], 0 * whole[1:]])
+                continue
+            if name == FAILED_SUMS:
+                for shard, part in enumerate(parts):
+                    part[name] = whole if shard == 0 else 0 * whole
                 continue
             if name.startswith(CLOCK):
                 for part in parts:

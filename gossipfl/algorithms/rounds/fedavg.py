@@ -58,11 +58,15 @@ class FedAvg(RoundAlgorithm):
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
-        drawn = self.participants(context.numbers, seed=context.seed, number=context.round)
+        drawn = context.participants
+        if drawn is None:
+            drawn = self.participants(context.numbers, seed=context.seed, number=context.round)
         trained = train_epochs(nodes, context.local, epochs=self.epochs, among=drawn)
         sent = trained.rows[:, : context.shared_size]
-        answer = yield to_server(sent, weights_of(context.local, self.weighting, like=sent), senders=drawn)
-        return trained.with_shared(server_mean(answer), ages=trained.ages.max().expand(len(nodes)))
+        weights = weights_of(context.local, self.weighting, like=sent)
+        answer = yield to_server(sent, weights, senders=drawn, ages=trained.ages)
+        oldest = trained.ages.max() if answer.oldest is None else answer.oldest
+        return trained.with_shared(server_mean(answer), ages=oldest.expand(len(nodes)))
 
     def participants(self, numbers: Tensor, *, seed: int, number: int) -> Tensor:
         """The nodes that take part in a round, bool ``[n]``; every set of that size is equally likely."""

@@ -29,7 +29,9 @@ def weights_of(local: LocalTraining, weighting: Weighting, *, like: Tensor) -> T
     return weights.to(like.dtype)[:, None]
 
 
-def to_server(rows: Tensor, weights: Tensor, *, senders: Tensor | None = None) -> Exchange:
+def to_server(
+    rows: Tensor, weights: Tensor, *, senders: Tensor | None = None, ages: Tensor | None = None
+) -> Exchange:
     """Send weighted rows and their weights to a server, which averages both.
 
     Parameters
@@ -40,11 +42,13 @@ def to_server(rows: Tensor, weights: Tensor, *, senders: Tensor | None = None) -
         Shape ``[B, 1]``.
     senders : Tensor, optional
         Bool ``[B]``; by default all. Rows of others are ignored.
+    ages : Tensor, optional
+        Ages of the rows, int64 ``[B]``, of which the server tells the largest.
     """
     message = torch.cat([weights * rows, weights], dim=1)
     if senders is not None:
         message = torch.where(senders[:, None], message, 0)
-    return Exchange(message, over="server", senders=senders)
+    return Exchange(message, over="server", senders=senders, ages=ages)
 
 
 def server_mean(answer: Mixed) -> Tensor:

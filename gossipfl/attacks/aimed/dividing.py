@@ -26,6 +26,7 @@ class Dissensus(Aimed):
     name = "dissensus"
     paper = "He, Karimireddy & Jaggi, 2022"
     rule = "x_i − ε Σ_{j good} w_ij (x_j − x_i) / Σ_{j hostile} w_ij"
+    sees_everyone = False
 
     factor: Annotated[float, Parameter("ε", ge=0)] = 1.0
     search: Annotated[bool, Parameter("search for the ε that moves the receiver most, up to `at_most`")] = (

@@ -48,6 +48,7 @@ class ALIE(Aimed):
     name = "alie"
     paper = "Baruch, Baruch & Goldberg, NeurIPS 2019"
     rule = "μ − z σ over the receiver's honest neighbours"
+    sees_everyone = False
 
     factor: Annotated[float | None, Parameter("z; by the paper's formula if unset", ge=0)] = None
     search: Annotated[bool, Parameter("search for the z that moves the receiver most, up to `at_most`")] = (
@@ -82,6 +83,7 @@ class IPM(Aimed):
     name = "ipm"
     paper = "Xie, Koyejo & Gupta, UAI 2019"
     rule = "−ε · mean of the receiver's honest neighbours"
+    sees_everyone = False
 
     factor: Annotated[float, Parameter("ε", ge=0)] = 0.1
     search: Annotated[bool, Parameter("search for the ε that moves the receiver most, up to `at_most`")] = (

@@ -1,6 +1,6 @@
 """Simulations in rounds: shards against one machine."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipfl.algorithms import algorithm_names
+from gossipfl.algorithms import Exchange, Requirements, RoundAlgorithm, algorithm_names
 from sims.errors import InvalidScenario, NotSimulable
 from sims.running import run
 from sims.scenario import parse_scenario
@@ -18,7 +18,9 @@ from sims.world.trace_cache import Traces
 from tests.sims.worlds import blobs
 
 TRACES = Traces()
+SLOW = pytest.mark.slow
 SERVERS = {"fedavg", "pooled_sgd"}
+"""Without a topology; means of all are added in another order."""
 GRAPH = "topology={name='random_regular',degree=4}"
 QUICK = {"coordinate_median", "d_cliques", "power_gossip", "relay_sgd"}
 """One of each kind of exchange."""
@@ -91,6 +93,7 @@ def test_every_algorithm_is_the_same_to_the_bit(name):
     require_equal(run(made, traces=TRACES), in_shards(made, 3))
 
 
+MASKED = "masked_sums={range=8.0}"
 FEATURES = {
     "codec": ("outgoing=[{kind='codec',name='bfloat16'}]",),
     "mask": ("outgoing=[{kind='mask',share=0.5}]",),
@@ -102,12 +105,16 @@ FEATURES = {
     "links": ("network.links={up=1,slow=0.34}", "network.loss=0.1", "network.deadline=0.01"),
     "layers": ("evaluate.layers=true", "evaluate.mean_model=true"),
     "a sample": ("evaluate.nodes=6", "evaluate.fine_tune=2"),
+    "masked sums": (MASKED, "topology={name='erdos_renyi',p=0.6}"),
+    "masked sums that fail": ("masked_sums={range=8.0,drop_out=0.3}", "precision=float32"),
+    "masked sums with deadlines": (MASKED, "network.loss=0.2", "network.deadline=1", "precision=float32"),
+    "masked sums of all": ("masked_sums={range=8.0,drop_out=0.1}", "topology.name=complete"),
     "one by one": ("task={name='tests.sims.worlds:blobs',options={model='dropout'}}",),
     "buffers": ("task={name='tests.sims.worlds:blobs',options={model='batchnorm'}}",),
     "single precision": ("precision=float32", "training.momentum=0.9"),
 }
 """What scenarios have besides, each of which reaches for other parts of the engine."""
-QUICK_FEATURES = {"losses", "layers", "a sample"}
+QUICK_FEATURES = {"losses", "layers", "a sample", "masked sums that fail"}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +126,7 @@ def test_every_feature_is_the_same_to_the_bit(feature):
     one, many = run(made, traces=TRACES), in_shards(made, 2)
     assert torch.equal(one.rows, many.rows)
     require_equal_records(one, many, atol=1e-6 if "float32" in str(FEATURES[feature]) else 1e-12)
+    assert feature != "masked sums that fail" or one.evaluations["failed_sums"].to_numpy()[-1] > 0
 
 
 UNEVEN = "topology={name='erdos_renyi',p=0.4}"
@@ -130,16 +138,26 @@ ATTACKS = {
     "losses": ("d_psgd", UNEVEN, "attack={name='sign_flip',share=0.3}", *FEATURES["losses"]),
     "one hostile node": ("d_psgd", "topology.name=ring", "attack={name='stale',share=0.07}"),
     "fast codec": ("d_psgd", UNEVEN, "attack={name='sign_flip',share=0.3}", *FEATURES["codec"]),
+    "alie": ("d_psgd", UNEVEN, "attack={name='alie',share=0.3}"),
+    "alie, search": ("coordinate_median", UNEVEN, "attack={name='alie',share=0.3,search=true}"),
+    "dissensus": ("d_psgd", UNEVEN, "attack={name='dissensus',share=0.3}"),
+    "spectral": ("d_psgd", UNEVEN, "attack={name='spectral',share=0.3}", *FEATURES["losses"]),
+    "mimic": ("coordinate_median", GRAPH, "attack={name='mimic',share=0.3,victim=4}"),
+    "flip, median of all": (
+        "coordinate_median",
+        "topology.name=complete",
+        "attack={name='sign_flip',share=0.2}",
+    ),
 }
-"""Attacks that make a row of the node's own: another shard hears what the node's own shard made of it."""
-QUICK_ATTACKS = {"one hostile node"}
+"""Another shard hears what the node's own shard made of its row, or what it makes itself of the rows of all."""
+QUICK_ATTACKS = {"one hostile node", "spectral", "flip, median of all"}
 
 
 @pytest.mark.parametrize(
     "attack",
     [pytest.param(each, marks=() if each in QUICK_ATTACKS else pytest.mark.slow) for each in ATTACKS],
 )
-def test_every_attack_on_a_row_is_the_same_to_the_bit(attack):
+def test_every_attack_is_the_same_to_the_bit(attack):
     name, *overrides = ATTACKS[attack]
     made = scenario_of(name, *overrides)
     honest = scenario_of(name, *(each for each in overrides if not each.startswith("attack")))
@@ -177,30 +195,66 @@ def test_any_cut_of_any_network_is_the_same_to_the_bit(nodes, shards, topology, 
     require_equal(run(made, traces=TRACES), in_shards(made, shards))
 
 
-def test_means_of_all_are_the_same_to_rounding():
-    made = scenario_of("d_psgd", "topology.name=complete")
-    one, many = run(made, traces=TRACES), in_shards(made, 4)
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        pytest.param(("topology.name=complete",), "d_psgd", id="complete graph"),
+        pytest.param(("algorithm.fraction=0.4", *FEATURES["own starts"]), "fedavg", id="drawn nodes"),
+        pytest.param(
+            ("algorithm.epochs=0", *FEATURES["losses"][2:]), "fedavg", marks=SLOW, id="absent nodes"
+        ),
+        pytest.param(("training.momentum=0.9",), "pooled_sgd", marks=SLOW, id="pooled"),
+        pytest.param(("algorithm.average=all-reduce",), "diloco", id="all-reduce"),
+        pytest.param(
+            ("algorithm.average=all-reduce", "algorithm.weighting=steps", *FEATURES["speeds"]),
+            "diloco",
+            marks=SLOW,
+            id="all-reduce by steps",
+        ),
+        pytest.param(
+            ("algorithm.average=all-reduce", "algorithm.codec='qsgd:4'"),
+            "streaming",
+            marks=SLOW,
+            id="fragments",
+        ),
+        pytest.param(
+            ("attack={name='alie',share=0.3}", "topology.name=complete"),
+            "d_psgd",
+            marks=SLOW,
+            id="lies to all",
+        ),
+        pytest.param(("attack={name='ipm',share=0.3}", UNEVEN), "trimmed_mean", marks=SLOW, id="ipm"),
+    ],
+)
+def test_means_of_all_are_the_same_to_rounding(overrides, name):
+    made = scenario_of(name, *overrides)
+    one, many = run(made, traces=TRACES), in_shards(made, 3)
     torch.testing.assert_close(one.rows, many.rows, rtol=1e-12, atol=1e-12)
     require_equal_records(one, many, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "name", "said"),
-    [
-        ((), "fedavg", "averages at a server"),
-        (("masked_sums={range=8.0}", GRAPH), "d_psgd", "masked_sums"),
-        (("attack={name='alie',share=0.2}", GRAPH), "d_psgd", "looks at rows of all honest nodes"),
-        (
-            ("attack={name='sign_flip',share=0.2}", "topology.name=complete"),
-            "d_psgd",
-            "on the complete graph lies are told to each node",
-        ),
-        (("topology.name=complete",), "coordinate_median", "a rule looks at the rows of all nodes"),
-    ],
-)
-def test_what_needs_all_rows_in_one_place_is_refused(overrides, name, said):
-    with pytest.raises(NotSimulable, match=said):
-        in_shards(scenario_of(name, *overrides), 2)
+@dataclass(frozen=True)
+class Peeking(RoundAlgorithm):
+    """Averages rows by itself, and lets a server average what is alike already."""
+
+    name = "peeking"
+
+    @property
+    def requirements(self):
+        return Requirements(server=True)
+
+    def round(self, nodes, context):
+        trained = context.local.update(nodes)
+        mean = trained.rows[:, : context.shared_size].mean(dim=0, keepdim=True)
+        mixed = yield Exchange(mean.expand(len(nodes), -1).contiguous(), over="server")
+        return trained.with_shared(mixed.rows, ages=trained.ages)
+
+
+def test_a_server_that_reaches_for_rows_besides_is_refused():
+    made = scenario_of("tests.sims.sharding.test_rounds:Peeking")
+    assert run(made, traces=TRACES).finished
+    with pytest.raises(NotSimulable, match="uses rows of other nodes without an exchange"):
+        in_shards(made, 2)
 
 
 def test_more_shards_than_nodes_are_refused():
