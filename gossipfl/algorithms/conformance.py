@@ -182,9 +182,11 @@ def differs_alone(algorithm: RoundAlgorithm) -> str | None:
 
 def _runs_alone(trial: Trial) -> str | None:
     for node, (together, alone) in enumerate(trial.one_by_one(_ROUNDS)):
+        if together.shape != alone.shape:
+            return f"node {node} sends other exchanges"
         largest = float((together - alone).abs().max())
         if not largest < _TOLERANCE:
-            return f"node {node} ends {largest:.1e} away"
+            return f"node {node} ends, or sends, {largest:.1e} away"
     return None
 
 

@@ -194,7 +194,7 @@ class Trial:
             yield nodes, [(type(sent).__name__, sent.rows.shape[1]) for sent, _ in answers]
 
     def one_by_one(self, rounds: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each node its row after some rounds among all, and alone with what it was sent there."""
+        """For each node what it sends, and its row in the end: among all, and alone with the same answers."""
         states, sent = [self.started()], []
         for t in range(rounds):
             nodes, answers = self._round(states[-1], t)
@@ -207,13 +207,17 @@ class Trial:
             alone = start_nodes(
                 self.algorithm, self.first().select(slice(node, node + 1)), shared_size=SHARED, links=links
             )
+            among_all, by_itself = [], []
             for t, answers in enumerate(sent):
                 progress = RoundInProgress(self.algorithm, alone, self._context(t, numbers))
                 for exchange, mixed in answers:
                     where = mine if isinstance(exchange, LinkExchange) else torch.arange(NODES) == node
+                    among_all.append(exchange.rows[where].flatten())
+                    if progress.exchange is not None:
+                        by_itself.append(progress.exchange.rows.flatten())
                     progress.answer(replace(mixed, rows=mixed.rows[where], sent=mixed.sent[where]))
                 alone = progress.nodes
-            yield states[-1].rows[node : node + 1], alone.rows
+            yield torch.cat([*among_all, states[-1].rows[node]]), torch.cat([*by_itself, alone.rows[0]])
 
     def _round(self, nodes: Nodes, t: int) -> tuple[Nodes, list[tuple[AnyExchange, Mixed]]]:
         progress = RoundInProgress(self.algorithm, nodes, self._context(t, self.numbers))
