@@ -107,8 +107,17 @@ class LinearSums(MaskedSums):
 
     seen: SummedRows = field(default_factory=SummedRows, init=False)
 
-    def mixed(self, lists: Sparse | Complete, sent: Tensor, *, place: tuple[int, int]) -> Tensor:
+    def mixed(
+        self,
+        lists: Sparse | Complete,
+        sent: Tensor,
+        *,
+        place: tuple[int, int],
+        degrees: Ints | None = None,
+        here: Ints | None = None,
+    ) -> Tensor:
         """Each node's own row, added to the sum of its neighbours' rows that arrived; see `MaskedSums`."""
+        del degrees, here  # all nodes are here
         arrives, mixed = self.arrivals(lists, place), sent.clone()
         self.seen = SummedRows()
         for node in range(len(sent)):
