@@ -55,25 +55,39 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Nodes cut into blocks: their numbers, ``[blocks, B]``, and the slices of those that follow one another."""
+    """Rows cut into blocks.
+
+    Parameters
+    ----------
+    index : ndarray
+        Their places, int64 ``[blocks, B]``.
+    whose : ndarray
+        The node whose batches each is given, int64 ``[blocks, B]``.
+    spans : list of slice
+        Of the blocks whose places follow one another.
+    """
 
     index: Ints
+    whose: Ints
     spans: list[slice | None]
 
     @classmethod
-    def of(cls, nodes: Ints, size: int) -> _Cut:
-        """Blocks of ``size`` of some nodes, increasing; the last is filled up with its last node."""
-        blocks = -(-len(nodes) // size)
-        padding = np.repeat(nodes[-1:], blocks * size - len(nodes))
-        index = np.concatenate([nodes, padding]).reshape(blocks, size).astype(np.int64)
+    def of(cls, places: Ints, size: int, whose: Ints | None = None) -> _Cut:
+        """Blocks of ``size`` of some rows, increasing; the last is filled up with its last row.
+
+        ``whose`` is of all rows; by default each is the node's of its number.
+        """
+        blocks = -(-len(places) // size)
+        padding = np.repeat(places[-1:], blocks * size - len(places))
+        index = np.concatenate([places, padding]).reshape(blocks, size).astype(np.int64)
         follow = index[:, -1] - index[:, 0] == size - 1
-        follow[len(nodes) // size :] = False  # the last repeats a node
+        follow[len(places) // size :] = False  # the last repeats a row
         firsts = index[:, 0].tolist()
         spans = [
             slice(first, first + size) if one else None
             for first, one in zip(firsts, follow.tolist(), strict=True)
         ]
-        return cls(index, spans)
+        return cls(index, index if whose is None else whose[index], spans)
 
 
 class BlockRunner:
@@ -111,8 +125,8 @@ class BlockRunner:
         self._batching = Batching.of(world)
         self._pool = pool_of(data, device) if self._batching.holds else None
         batches = BatchSizes.of_world(world) if self._batching.holds else BatchSizes.alike(len(data.counts))
-        self._sizes, groups = batches.groups
-        self._members = [np.flatnonzero(groups == g) for g in range(len(self._sizes))]
+        self._sizes, self._groups = batches.groups
+        self._members = [np.flatnonzero(self._groups == g) for g in range(len(self._sizes))]
         self._expected_rounds, self._compile_when = expected_rounds, compile_when
         self._programmes: dict[tuple[str, int, int], Programme] = {}
         self._buffers: dict[tuple[int, int], list[BatchBuffer]] = {}
@@ -125,6 +139,7 @@ class BlockRunner:
         into: tuple[Tensor, ...],
         steps: Ints,
         among: Bools | None = None,
+        whose: Ints | None = None,
     ) -> None:
         """Compute rows of tensors from rows of tensors.
 
@@ -139,12 +154,18 @@ class BlockRunner:
             Steps every node has done, int64 ``[N]``: which batches are next.
         among : ndarray, optional
             Nodes whose rows are computed, bool ``[N]``; by default all.
+        whose : ndarray, optional
+            For M rows in the place of the nodes' own: the node whose batches each is given, int64 ``[M]``.
         """
         for group, everyone in enumerate(self._members):
-            members = everyone if among is None else everyone[among[everyone]]
+            if whose is not None:
+                members = np.flatnonzero(self._groups[whose] == group)
+            else:
+                members = everyone if among is None else everyone[among[everyone]]
             if not len(members):
                 continue
-            cut = self._cut(group) if among is None else _Cut.of(members, self._block_of(group))
+            all_own = among is None and whose is None
+            cut = self._cut(group) if all_own else _Cut.of(members, self._block_of(group), whose)
             programme = self._programme(work, group, whole, cut, steps)
             task = self._task(work, group, programme, whole, into, cut, steps)
             if programme.thread_safe:
@@ -179,7 +200,7 @@ class BlockRunner:
             for b in range(first, last):
                 read = whole
                 for repeat in range(work.repeats):
-                    batches = self._gathered(buffers[thread], cut.index[b], steps + repeat * work.batches)
+                    batches = self._gathered(buffers[thread], cut.whose[b], steps + repeat * work.batches)
                     rows, write = self._rows(read, cut, b)
                     for tensor, values in zip(into, programme(thread, *rows, *batches), strict=True):
                         if tensor.dim() == 1 or tensor.shape[1]:
@@ -237,7 +258,7 @@ class BlockRunner:
             for _ in range(self.workers.threads)
         ]
         self._buffers.setdefault((group, work.batches), buffers)
-        batches = self._gathered(buffers[0], cut.index[0], steps)
+        batches = self._gathered(buffers[0], cut.whose[0], steps)
         return Programme(
             work.function,
             (*self._rows(whole, cut, 0)[0], *batches),

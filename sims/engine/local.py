@@ -121,8 +121,14 @@ class BlockTraining:
 
     def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
         """Evaluate rows on the next batches of nodes; see `LocalTraining`."""
-        started = time.perf_counter()
-        found = self.world.trainer.losses(replace(nodes.select(whose), rows=rows), whose.cpu().numpy())
+        started, owners = time.perf_counter(), whose.cpu().numpy()
+        if self.vectorised:
+            found = rows.new_empty(len(rows))
+            with training_failures_named(), torch.no_grad():
+                steps = nodes.steps.cpu().numpy()
+                self.blocks.run(self._losses, (rows.contiguous(),), (found,), steps, whose=owners)
+        else:
+            found = self.world.trainer.losses(replace(nodes.select(whose), rows=rows), owners)
         self.phases.execute += time.perf_counter() - started
         return found
 
@@ -182,6 +188,11 @@ class BlockTraining:
         recipe = self.world.gradient_recipe
         return Work(name="gradients", batches=1, recipe=recipe, function=self._gradients_of_block)
 
+    @cached_property
+    def _losses(self) -> Work:
+        recipe = self.world.gradient_recipe
+        return Work(name="losses", batches=1, recipe=recipe, function=self._losses_of_block)
+
     def _stepped_row_by_row(self, nodes: Nodes, counts: Ints) -> Nodes:
         rows, ages, steps, optimiser_state = (tensor.clone() for tensor in _state(nodes))
         after = replace(nodes, rows=rows, ages=ages, steps=steps, optimiser_state=optimiser_state)
@@ -207,6 +218,9 @@ class BlockTraining:
             one.clone() if one is other else one
             for one, other in zip(_state(after), _state(before), strict=True)
         )
+
+    def _losses_of_block(self, rows: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
+        return (self.world.trainer.gradients.together(rows, *self._batch(leaves, 0)).losses,)
 
     def _gradients_of_block(self, rows: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
         none = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)

@@ -32,7 +32,7 @@ samples_per_node = 8
 [topology]
 name = "ring"
 [algorithm]
-name = "gossip_learning"
+name = "{algorithm}"
 [stop]
 rounds = 3
 [evaluate]
@@ -52,16 +52,17 @@ def caches(tmp_path, monkeypatch):
     return tmp_path / "gossipfl"
 
 
-def run(caches):
+def run(caches, algorithm="gossip_learning"):
     known = {"NUMBA_CACHE_DIR": str(cache_directory() / "kernels"), "XDG_CACHE_HOME": str(caches)}
     done = subprocess.run(
-        [sys.executable, "-c", RUN], env={**os.environ, **known}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", RUN.replace("{algorithm}", algorithm)], env={**os.environ, **known}, capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_second_run_imports_no_compiler_and_computes_the_same(tmp_path):
-    first, second = run(tmp_path), run(tmp_path)
+@pytest.mark.parametrize("algorithm", ["gossip_learning", "pens"])
+def test_a_second_run_imports_no_compiler_and_computes_the_same(algorithm, tmp_path):
+    first, second = run(tmp_path, algorithm), run(tmp_path, algorithm)
     assert "sympy" in first[0]
     assert second[0] == []
     assert second[1] == first[1]

@@ -71,6 +71,26 @@ def test_gradients_are_those_of_each_node_alone(model, threads):
     assert after.auxiliary["kept"].equal(nodes.auxiliary["kept"])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("model", MODULES)
+def test_losses_are_those_of_each_row_alone_on_the_next_batch_of_whoever_is_named(model, threads):
+    world, local = training_of(f"task.options.model={model}", "training.batch_size=16", threads=threads)
+    nodes = some_nodes(world)
+    whose = torch.tensor([12, 0, 3, 3, 3, 12, 7, 1, 0, 5, 6, 6, 8, 2, 11, 10, 9, 4, 4, 12])
+    rows = some_nodes(world, seed=1).rows[torch.arange(len(whose)) % 5]
+    before = rows.clone()
+    found = local.losses_of(nodes, rows, whose)
+    local.close()
+    alone = [
+        world.trainer.losses(replace(nodes.select(slice(node, node + 1)), rows=row[None]), np.array([node]))
+        for row, node in zip(rows, whose.tolist(), strict=True)
+    ]
+    assert torch.allclose(found, torch.cat(alone), rtol=1e-12, atol=1e-13)
+    assert len(found.unique()) > 15
+    assert rows.equal(before)
+    assert not len(local.losses_of(nodes, rows[:0], whose[:0]))
+
+
 def test_few_nodes_whose_batches_have_a_size_are_a_small_block_with_the_same_rows(monkeypatch):
     monkeypatch.setattr("sims.engine.batch_sizes.FEW", 1000)  # else batches are padded
     world, local = training_of("task.options.model=mlp", "training.batch_size=100")
