@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from gossipfl.tasks import Dataset, Task
 
 
-def _task(name: str, model: type[nn.Module], inputs: Tensor, *, classes: int = 10) -> Task:
+def _task(name: str, model: type[nn.Module], inputs: Tensor, *, classes: int = 10, tests: int = 300) -> Task:
     targets = torch.arange(len(inputs)) % classes
     dataset = Dataset(
-        train_inputs=inputs, train_targets=targets, test_inputs=inputs[:300], test_targets=targets[:300]
+        train_inputs=inputs, train_targets=targets, test_inputs=inputs[:tests], test_targets=targets[:tests]
     )
     return Task(name=name, model=model, data=lambda: dataset)
 
@@ -79,6 +79,16 @@ def recurrent() -> Task:
 def transformer() -> Task:
     """Sequences of tokens."""
     return _task("transformer", Transformer, torch.arange(64_000).view(2000, 32) % 100)
+
+
+def many_images() -> Task:
+    """Images of 28 × 28, 10,000 of them to test on."""
+    return _task("many images", Convolutional, _numbers(10_000, 1, 28, 28), tests=10_000)
+
+
+def long_tests() -> Task:
+    """Sequences of tokens, 2,000 of them to test on."""
+    return _task("long tests", Transformer, torch.arange(64_000).view(2000, 32) % 100, tests=2000)
 
 
 class Tiny(nn.Linear):

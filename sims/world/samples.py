@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gossipfl.machine import available_memory
 from gossipfl.tasks import Dataset
 from gossipfl.tasks.clusters import cluster_of, parse_clusters, seen_by_cluster
 from gossipfl.tasks.samples import Tree, count, joined, take
 from gossipfl.tasks.stored import StoredSamples
 from gossipfl.training import NodeData
-from sims.errors import InvalidScenario
+from sims.errors import InvalidScenario, NotEnoughMemory
 from sims.scenario import Scenario
 from sims.world.partitions import parts_of
 
@@ -72,6 +73,8 @@ def divided(scenario: Scenario, seen: list[Dataset], *, kept: NDArray[np.int64] 
     ------
     InvalidScenario, InvalidPartition
         If they cannot be divided as asked.
+    NotEnoughMemory
+        If numbers of samples alone would not fit.
     """
     data = _divided(scenario, seen[0], kept)
     if len(seen) == 1:
@@ -92,6 +95,14 @@ def _divided(scenario: Scenario, dataset: Dataset, kept: NDArray[np.int64] | Non
 
 def _drawn(seed: int, inputs: Tree, targets: Tree, *, nodes: int, each: int) -> NodeData:
     """Every node has ``each`` samples of the pool, drawn independently with replacement."""
+    needed, available = np.dtype(np.int64).itemsize * nodes * (each + 2), available_memory()
+    if needed > available:  # before anything else of the nodes is known
+        raise NotEnoughMemory(
+            "which samples each node has would not fit into memory",
+            expected=f"at most {available / 2**30:.1f} GiB",
+            got=f"{needed / 2**30:.1f} GiB, for {nodes:,} nodes with {each:,} samples each",
+            remedy="Simulate fewer nodes, or choose a smaller task.samples_per_node.",
+        )
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
     indices = generator.integers(0, count(targets), size=nodes * each, dtype=np.int64)
     offsets = np.arange(nodes + 1, dtype=np.int64) * each

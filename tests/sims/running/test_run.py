@@ -139,6 +139,11 @@ def test_a_run_ends_once_its_accuracy_is_reached():
     assert max(accuracies[:-1]) < 0.8
 
 
+def test_more_nodes_than_there_is_memory_for_are_refused_before_samples_are_drawn():
+    with pytest.raises(NotEnoughMemory, match=r"10,000,000,000 nodes with 20 samples each"):
+        run("population.nodes=10_000_000_000", "task.samples_per_node=20")
+
+
 def test_a_run_that_would_not_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["sims.running.run"], "available_memory", lambda: 10**8)
     with pytest.raises(NotEnoughMemory, match="at most 95 MiB"):
