@@ -54,13 +54,12 @@ def caches(tmp_path, monkeypatch):
 
 def run(caches, algorithm="gossip_learning"):
     known = {"NUMBA_CACHE_DIR": str(cache_directory() / "kernels"), "XDG_CACHE_HOME": str(caches)}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN.replace("{algorithm}", algorithm)], env={**os.environ, **known}, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", RUN.replace("{algorithm}", algorithm)]
+    done = subprocess.run(command, env={**os.environ, **known}, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("algorithm", ["gossip_learning", "pens"])
+@pytest.mark.parametrize("algorithm", ["gossip_learning", pytest.param("pens", marks=pytest.mark.slow)])
 def test_a_second_run_imports_no_compiler_and_computes_the_same(algorithm, tmp_path):
     first, second = run(tmp_path, algorithm), run(tmp_path, algorithm)
     assert "sympy" in first[0]
