@@ -71,7 +71,9 @@ def test_gradients_are_those_of_each_node_alone(model, threads):
     assert after.auxiliary["kept"].equal(nodes.auxiliary["kept"])
 
 
-@pytest.mark.parametrize(("model", "threads"), [("mlp", 1), ("batchnorm", 2), ("personal", 1), ("dropout", 1)])
+@pytest.mark.parametrize(
+    ("model", "threads"), [("mlp", 1), ("batchnorm", 2), ("personal", 1), ("dropout", 1)]
+)
 def test_losses_are_those_of_each_row_alone_on_the_next_batch_of_whoever_is_named(model, threads):
     world, local = training_of(f"task.options.model={model}", "training.batch_size=16", threads=threads)
     nodes = some_nodes(world)
