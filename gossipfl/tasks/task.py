@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gossipfl.errors import InvalidTask
+from gossipfl.fingerprints import fingerprint_of
 from gossipfl.layout import Layout, SharePolicy, layout_of
 from gossipfl.rows import to_row
 from gossipfl.tasks.dataset import Dataset
@@ -27,11 +28,12 @@ from gossipfl.tasks.fields import require_fields
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
-from gossipfl.tasks.naming import name_of
+from gossipfl.tasks.naming import name_of, settings_of
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.own_tensors import with_parameters_of
 from gossipfl.tasks.pretrained import Pretrained, PretrainedHead
 from gossipfl.tasks.samples import Tree, placed
+from gossipfl.tasks.structure import structure_digest
 
 __all__ = ["Task"]
 
@@ -267,20 +269,34 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """Digest of what two peers must have in common to learn together: 32 bytes (SHA-256).
+        """Digest of what two peers must have in common to learn together: 32 bytes.
 
-        Covers name, shared layout, loss, metrics, the shared part of the first node's initial row, frozen
-        parameters and buffers as they begin, and what modules hold beside their rows; no data.
+        Covers name, shared layout, loss and transform with their settings, metrics, the shared part of the first
+        node's initial row, frozen parameters and buffers as they begin, what modules hold beside their rows, and
+        kinds and settings of all their parts; no data. Of two that differ `gossipfl.fingerprints` says in which.
         """
-        return self._digest(untrained_digest(self.build_module(), self.share))
+        module = self.build_module()
+        agreed = self._agreed(module)
+        agreed["loss"] = [agreed["loss"], settings_of(self.loss)]
+        if self.transform is not None:
+            agreed["transform"] = [agreed["transform"], settings_of(self.transform)]
+        untrained = untrained_digest(module, self.share)
+        agreed |= {} if untrained is None else {"untrained": untrained.hex()}
+        return fingerprint_of({**agreed, "structure": structure_digest(module, self.share).hex()})
 
     def is_known_as(self, fingerprint: str) -> bool:
-        """Whether files name this task so, in hexadecimal: earlier versions left out what is not trained."""
-        return fingerprint in (self.fingerprint.hex(), self._digest(None).hex())
+        """Whether files name this task so, in hexadecimal: earlier versions left some of it out."""
+        if fingerprint == self.fingerprint.hex():
+            return True
+        module = self.build_module()
+        agreed, untrained = self._agreed(module), untrained_digest(module, self.share)
+        earlier = [agreed] if untrained is None else [agreed, {**agreed, "untrained": untrained.hex()}]
+        texts = (json.dumps(each, sort_keys=True).encode() for each in earlier)
+        return any(hashlib.sha256(text).hexdigest() == fingerprint for text in texts)
 
-    def _digest(self, untrained: bytes | None) -> bytes:
+    def _agreed(self, module: nn.Module) -> dict[str, Any]:
         shared = self.initial_row()[: self.layout.shared_size]
-        agreed = {
+        return {
             "name": self.name,
             "layout": self.layout.digest.hex(),
             "loss": name_of(self.loss),
@@ -288,10 +304,8 @@ class Task:
             **({} if self.transform is None else {"transform": name_of(self.transform)}),
             "start": [self.start, self.seed, hashlib.sha256(shared.numpy().data).hexdigest()],
             **({} if self.statistics is None else {"statistics": self.statistics}),
-            "constants": constants_digest(self.build_module(), self.share).hex(),
-            **({} if untrained is None else {"untrained": untrained.hex()}),
+            "constants": constants_digest(module, self.share).hex(),
         }
-        return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()
 
     @cached_property
     def _evaluator(self) -> Evaluator:

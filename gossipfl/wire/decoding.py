@@ -23,6 +23,7 @@ from gossipfl.errors import (
     UnexpectedRound,
     UnexpectedTensor,
 )
+from gossipfl.fingerprints import differing_parts
 from gossipfl.wire.body import ALIGNMENT, body_bytes, checksum, room_before, split_body
 from gossipfl.wire.carried import decode_carried, expected_carried
 from gossipfl.wire.expectation import Expectation, codec_among
@@ -61,6 +62,7 @@ _HEADERS: dict[Kind, type[AnyHeader]] = {
 }
 
 
+_ANOTHER_TASK = 8  # parts
 _OF_A_TASK = ModelHeader | Pull | RoundHeader | View | Progress
 
 
@@ -88,7 +90,7 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     """
     if isinstance(header, _OF_A_TASK) and header.task != expectation.task:
         raise IncompatibleTask(
-            "the sender learns a different task",
+            f"the sender learns a different task: {_difference(expectation.task, header.task)}",
             remedy="Both peers must run the same task, with the same version and initial seed.",
         )
     if isinstance(header, ModelHeader | Pull | RoundHeader | Progress | SumMessage):
@@ -113,6 +115,13 @@ def check(header: AnyHeader, preamble: Preamble, expectation: Expectation) -> in
     if preamble.body_bytes < exact:
         raise MalformedFrame("the body is too short", expected=f"{exact} bytes", got=preamble.body_bytes)
     return exact
+
+
+def _difference(own: bytes, theirs: bytes) -> str:
+    parts = differing_parts(own, theirs)
+    if len(parts) >= _ANOTHER_TASK:
+        return "almost everything differs, as with another model, or another version of gossipfl"
+    return f"{', '.join(parts)} differs" if parts else "one part differs, and their digests do not tell which"
 
 
 def decoded_bytes(header: AnyHeader, expectation: Expectation) -> int:

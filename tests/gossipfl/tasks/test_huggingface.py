@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gossipfl.errors import InvalidTask
+from gossipfl.fingerprints import differing_parts
 from gossipfl.rows import load_row, to_tensors
 from gossipfl.tasks import Dataset, Task
 from gossipfl.tasks.huggingface import averaged_products
@@ -72,7 +73,9 @@ def data_of(head):
 
 
 def task_of(head, **options):
-    return Task.from_transformers(name=head, model=MODELS[head], data=lambda: data_of(head), **options)
+    return Task.from_transformers(
+        **{"name": head, "model": MODELS[head], "data": lambda: data_of(head), **options}
+    )
 
 
 def lora(**options):
@@ -115,6 +118,34 @@ def test_only_adapters_and_the_head_are_shared():
     assert task.fingerprint != both.fingerprint
 
 
+def test_what_no_tensor_shows_of_bodies_and_adapters_tells_them_apart():
+    def task(change=None, value=None, *, adapters=None):
+        config = transformers.BertConfig(**{**SIZES, "num_labels": 3, **({change: value} if change else {})})
+        kind = transformers.AutoModelForSequenceClassification
+        return task_of("classes", model=lambda: kind.from_config(config), adapters=adapters)
+
+    known = task()
+    for change, value in (
+        ("num_attention_heads", 4),
+        ("hidden_act", "relu"),
+        ("hidden_dropout_prob", 0.1),
+        ("layer_norm_eps", 1e-5),
+    ):
+        assert known.layout.digest == task(change, value).layout.digest
+        assert differing_parts(known.fingerprint, task(change, value).fingerprint) == ("structure",)
+    # Where it came from, and by which version, is no difference.
+    assert known.fingerprint == task("transformers_version", "4.0").fingerprint == task().fingerprint
+    with_adapters = task(adapters=lora(lora_alpha=8))
+    for changes in (
+        {"lora_alpha": 16},
+        {"lora_alpha": 8, "lora_dropout": 0.1},
+        {"lora_alpha": 8, "use_rslora": True},
+    ):
+        other = task(adapters=lora(**changes))
+        assert differing_parts(with_adapters.fingerprint, other.fingerprint) == ("structure",)
+    assert with_adapters.fingerprint == task(adapters=lora(lora_alpha=8)).fingerprint
+
+
 def products(rows, layout):
     tensors = to_tensors(rows, layout)
     return {
@@ -146,6 +177,7 @@ def error_of(row, rows, layout):
     return (missing / sum(each.square().sum() for each in wanted.values())).sqrt().item()
 
 
+@pytest.mark.slow
 def test_averaging_factors_is_not_averaging_products_and_the_alternatives_are():
     rows, layout = trained("frozen_a")
     assert error_of(rows.mean(dim=0), rows, layout) < 1e-5

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gossipfl.constants import digest
 from gossipfl.errors import IncompatibleModel, InvalidTask
 from gossipfl.layout import SharePolicy
 from gossipfl.rows import load_row
@@ -92,13 +95,27 @@ def test_fingerprints_change_with_what_is_never_trained() -> None:
     assert bodies[0].fingerprint == bodies[1].fingerprint
 
 
-def test_files_of_earlier_versions_name_a_task_without_what_is_never_trained() -> None:
+@pytest.mark.parametrize("keys", [(), ("untrained",)])
+def test_files_of_earlier_versions_name_a_task_with_less(keys: tuple[str, ...]) -> None:
     task = make(model=functools.partial(on_a_body, 0.5))
-    plain = make(model=functools.partial(on_a_body, 0.5, frozen=False, persistent=False))
-    [earlier] = {task._digest(None).hex()} - {task.fingerprint.hex()}
-    assert task.is_known_as(earlier) and task.is_known_as(task.fingerprint.hex())
-    assert not task.is_known_as(plain.fingerprint.hex())
-    assert plain._digest(None) == plain.fingerprint
+    body, scale = task.build_module()[0], torch.full((2,), 0.5)
+    agreed = {
+        "constants": digest({}).hex(),
+        "layout": task.layout.digest.hex(),
+        "loss": "torch.nn.functional.cross_entropy",
+        "metrics": ["accuracy"],
+        "name": "blobs",
+        "start": ["common", 0, hashlib.sha256(task.initial_row()[: 3 * 8 + 3].numpy().data).hexdigest()],
+        "untrained": digest(
+            {"0.weight": body.weight.detach(), "0.bias": body.bias.detach(), "scale": scale}
+        ).hex(),
+    }
+    left = {key: each for key, each in agreed.items() if key in keys or key != "untrained"}
+    earlier = hashlib.sha256(json.dumps(left, sort_keys=True).encode()).hexdigest()
+    assert earlier != task.fingerprint.hex()
+    assert task.is_known_as(earlier) == task.is_known_as(task.fingerprint.hex())
+    assert not make(model=functools.partial(on_a_body, 0.25)).is_known_as(task.fingerprint.hex())
+    assert not make(name="other", model=functools.partial(on_a_body, 0.5)).is_known_as(earlier)
 
 
 IN_ANOTHER_PROCESS = """

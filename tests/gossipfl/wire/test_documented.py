@@ -115,7 +115,16 @@ def test_the_digests_are_computed_as_documented():
     text = section("Task, layout and D")
     layout, task = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
     said = re.findall(r"`([0-9a-f]{64})`", text)
-    assert [hashlib.sha256(each.encode()).hexdigest() for each in (layout, task)] == said
+    agreed = json.loads(task)
+    parts = [agreed.get(name) for name in re.findall(r"^  \| `(\w+)` \|", text, re.MULTILINE)]
+    digests = [hashlib.sha256(json.dumps(each).encode()).hexdigest() for each in parts]
+    whole = hashlib.sha256(task.encode()).hexdigest()[:44]
+    assert [
+        hashlib.sha256(layout.encode()).hexdigest(),
+        whole + "".join(each[:2] for each in digests),
+    ] == said
+    [structure] = re.findall(r"^  `(\{.*\})`\.$", text, re.MULTILINE)
+    assert hashlib.sha256(structure.encode()).hexdigest() == agreed["structure"]
     entries = json.loads(layout)
     sizes = [torch.Size(shape).numel() for _, shape, _, _ in entries]
     assert [entry[3] for entry in entries] == [sum(sizes[:i]) for i in range(len(sizes))]

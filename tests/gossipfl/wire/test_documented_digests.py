@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from gossipfl.codecs import message_key
+from gossipfl.fingerprints import PARTS
 from gossipfl.layout import SharePolicy
 from gossipfl.membership import SecretDoor, Session
 from gossipfl.membership.charter import fingerprints
@@ -51,7 +52,20 @@ def function_name(dotted, settings=None, tensors=None):
     return text if not tensors else f"{text}#{tensors_digest(tensors)}"
 
 
-def fingerprint(*, name, layout, loss, metrics, seed, first, start="common", constants=None, transform=None):
+def fingerprint(
+    *,
+    name,
+    layout,
+    loss,
+    metrics,
+    seed,
+    first,
+    structure,
+    start="common",
+    constants=None,
+    transform=None,
+    untrained=None,
+):
     agreed = {
         "constants": tensors_digest(constants or {}),
         "layout": layout.hex(),
@@ -59,10 +73,15 @@ def fingerprint(*, name, layout, loss, metrics, seed, first, start="common", con
         "metrics": sorted(metrics),
         "name": name,
         "start": [start, seed, hashlib.sha256(first).hexdigest()],
+        "structure": hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest(),
     }
     if transform is not None:
         agreed["transform"] = transform
-    return hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()
+    if untrained is not None:
+        agreed["untrained"] = tensors_digest(untrained)
+    whole = hashlib.sha256(json.dumps(agreed, sort_keys=True).encode()).digest()[:22]
+    parts = (json.dumps(agreed.get(key), sort_keys=True).encode() for key in PARTS)
+    return whole + bytes(hashlib.sha256(part).digest()[0] for part in parts)
 
 
 def messages_digest(layout, rows, algorithm=None, text=""):
@@ -115,6 +134,11 @@ CONSTANTS = {
     "0.scale": ((2,), "torch.float32", struct.pack("<2f", 1, 2)),
     "0.tables.kept.1": ((2, 3), "int16", struct.pack("<6h", *range(6))),
 }
+STRUCTURE = {
+    "": ["Sequential", {}],
+    "0": ["Scaled", {"tables": {"kept": [3]}}],
+    "0.linear": ["Linear", {"in_features": 3, "out_features": 2}],
+}
 CROSS_ENTROPY = "torch.nn.functional.cross_entropy"
 
 
@@ -144,13 +168,14 @@ def test_the_fingerprint_covers_constants_and_settings():
     assert task.fingerprint == fingerprint(
         name="scaled",
         layout=layout_digest(LAYOUT),
-        loss=loss,
+        loss=[loss, [{}, [], {"label_smoothing": 0.1}]],
         metrics=task.metrics,
+        structure=STRUCTURE,
         seed=7,
         start="independent",
         first=first_of(task, 8),
         constants=CONSTANTS,
-        transform=transform,
+        transform=[transform, {"amount": 0.5}],
     )
 
 
@@ -161,11 +186,57 @@ def test_what_stays_local_is_in_neither_digest():
     assert task.fingerprint == fingerprint(
         name="scaled",
         layout=layout_digest(LAYOUT[:1]),
-        loss=function_name("torch.nn.modules.loss.CrossEntropyLoss", plain),
+        loss=[
+            function_name("torch.nn.modules.loss.CrossEntropyLoss", plain),
+            {
+                "": [
+                    "CrossEntropyLoss",
+                    {"ignore_index": -100, "label_smoothing": 0.0, "reduction": "mean"},
+                ]
+            },
+        ],
+        structure={
+            "": ["Sequential", {}],
+            "0": ["Scaled", {}],
+            "0.linear": ["Linear", {}],
+        },
         metrics=task.metrics,
         seed=0,
         first=first_of(task, 6),
     )
+
+
+def test_frozen_parameters_and_buffers_are_covered():
+    def frozen():
+        module = Scaled()
+        module.linear.requires_grad_(False)
+        nn.init.constant_(module.linear.weight, 0.5)
+        nn.init.constant_(module.linear.bias, 0.25)
+        module.register_buffer("count", torch.tensor([3]))
+        return nn.Sequential(module, nn.Linear(2, 2))
+
+    task = made(model=frozen)
+    assert task.fingerprint == fingerprint(
+        name="scaled",
+        layout=layout_digest([("1.weight", (2, 2)), ("1.bias", (2,))]),
+        loss=[CROSS_ENTROPY, {}],
+        metrics=task.metrics,
+        seed=0,
+        first=first_of(task, 6),
+        constants=CONSTANTS,
+        structure={**STRUCTURE, "1": ["Linear", {"in_features": 2, "out_features": 2}]},
+        untrained={
+            "0.count": ((1,), "torch.int64", struct.pack("<q", 3)),
+            "0.linear.bias": ((2,), "torch.float32", struct.pack("<2f", 0.25, 0.25)),
+            "0.linear.weight": ((2, 3), "torch.float32", struct.pack("<6f", *[0.5] * 6)),
+        },
+    )
+
+
+def test_the_document_names_all_parts_in_order():
+    text = section("Task, layout and D")
+    lines = [line for line in text.splitlines() if line.strip().startswith("| `")]
+    assert [line.split("`")[1] for line in lines] == list(PARTS)
 
 
 def test_further_rows_and_a_users_own_algorithm_are_covered():
