@@ -286,13 +286,14 @@ class Task:
 
     def is_known_as(self, fingerprint: str) -> bool:
         """Whether files name this task so, in hexadecimal: earlier versions left some of it out."""
-        if fingerprint == self.fingerprint.hex():
-            return True
+        return fingerprint == self.fingerprint.hex() or fingerprint in map(bytes.hex, self._earlier())
+
+    def _earlier(self) -> list[bytes]:
+        """Fingerprints by earlier versions, the first one's first."""
         module = self.build_module()
         agreed, untrained = self._agreed(module), untrained_digest(module, self.share)
-        earlier = [agreed] if untrained is None else [agreed, {**agreed, "untrained": untrained.hex()}]
-        texts = (json.dumps(each, sort_keys=True).encode() for each in earlier)
-        return any(hashlib.sha256(text).hexdigest() == fingerprint for text in texts)
+        known = [agreed] if untrained is None else [agreed, {**agreed, "untrained": untrained.hex()}]
+        return [hashlib.sha256(json.dumps(each, sort_keys=True).encode()).digest() for each in known]
 
     def _agreed(self, module: nn.Module) -> dict[str, Any]:
         shared = self.initial_row()[: self.layout.shared_size]
