@@ -14,6 +14,7 @@ round's mixing matrix, a peer sums the rows that its neighbours sent for this ro
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -244,6 +245,16 @@ class RoundAlgorithm(Algorithm, ABC):
     def requirements(self) -> Requirements:
         """Mixing it is defined for: doubly stochastic matrices, unless overridden."""
         return Requirements()
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """Names and meanings of what it measures: auxiliary values ``[B, 1]``, of the last round."""
+        return {}
+
+    def common_training(self, settings: TrainingSettings) -> Mapping[str, object]:
+        """Settings of the training on which messages depend, so that all members must have them alike."""
+        del settings
+        return {}
 
     @property
     def simulator_only(self) -> str | None:

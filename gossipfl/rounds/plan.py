@@ -191,6 +191,7 @@ def plan_of(
         "outgoing": _agreed_names(outgoing),
         "forms": [form.described() for form in forms],
         **({} if ring is None else {"masked_sums": [ring.bits, ring.fraction]}),
+        **({"training": common} if (common := algorithm.common_training(settings.training)) else {}),
         **_own_codecs([outgoing.codec, *(form.compressor for form in forms)]),
     }
     return RoundsPlan(

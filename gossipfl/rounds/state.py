@@ -8,6 +8,7 @@ import torch
 import xxhash
 from torch import Tensor
 
+from gossipfl.algorithms import RoundAlgorithm
 from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.codecs import is_finite
 from gossipfl.errors import CorruptCheckpoint
@@ -94,3 +95,10 @@ def row_digest(nodes: Nodes) -> str:
     for row in (nodes.rows,) if nodes.models is nodes.rows else (nodes.rows, nodes.models):
         digest.update(row[0].numpy().astype("<f4", copy=False).tobytes())
     return digest.hexdigest()
+
+
+def measures_of(algorithm: RoundAlgorithm, nodes: Nodes) -> dict[str, float]:
+    """What an algorithm measured of a peer (``B = 1``) in its last round, by name."""
+    return {
+        name: float(nodes.auxiliary[name][0, 0]) for name in algorithm.measures if name in nodes.auxiliary
+    }

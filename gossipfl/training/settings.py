@@ -9,7 +9,10 @@ from torch import Tensor
 
 from gossipfl.settings import Schedule, TrainingSettings
 
-__all__ = ["Schedule", "TrainingSettings", "learning_rates"]
+__all__ = ["RATE_SETTINGS", "Schedule", "TrainingSettings", "learning_rates"]
+
+RATE_SETTINGS = ("learning_rate", "schedule", "decay_age", "decay_share", "warm_up", "final_fraction")
+"""Settings on which `learning_rates` depends."""
 
 
 def learning_rates(

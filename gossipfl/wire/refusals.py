@@ -31,7 +31,8 @@ __all__ = ["CODES", "REMEDIES", "Refusal"]
 REMEDIES: Mapping[str, str] = {
     "checksum_mismatch": "The message was damaged, or its row changed while it was being sent.",
     "incompatible_model": "Both peers must build the same model and share the same parameters.",
-    "incompatible_rounds": "All peers must have the same roster, algorithm, topology, codec and seed of rounds.",
+    "incompatible_rounds": "All peers must have the same roster, algorithm, topology, codec and seed of rounds, "
+    "and where residues are sent, the same step sizes.",
     "incompatible_task": "Both peers must run the same task, with the same version and initial seed.",
     "message_too_large": "Both peers must build the same model and share the same parameters.",
     "non_finite_update": "Training has diverged: lower the learning rate or clip gradients.",

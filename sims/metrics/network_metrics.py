@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,15 +21,20 @@ __all__ = [
     "GRADIENT",
     "LAYER",
     "MEAN_MODEL",
+    "OBSERVED",
     "layer_columns",
     "mean_model_columns",
     "mean_model_metrics",
     "mean_row",
     "network_metrics",
+    "observed_columns",
 ]
 
 LAYER = "consensus_distance/"
 """Columns of the consensus distance of one tensor of the model begin with this."""
+
+OBSERVED = "algorithm/"
+"""Columns of what an algorithm measures itself begin with this."""
 
 MEAN_MODEL = "mean_model_"
 """Prefix of the columns measured on the mean of all models."""
@@ -61,6 +68,17 @@ def network_metrics(world: World, rows: Rows, among: NDArray[np.bool_]) -> dict[
         columns |= layer_columns(rows, world.layout, among)
     if world.scenario.evaluate.mean_model:
         columns |= mean_model_metrics(world, mean_row(rows, among))
+    return columns
+
+
+def observed_columns(
+    observed: Mapping[str, NDArray[np.float64]], among: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Mean and largest of what an algorithm measured of each node, ``[N]``, as columns; NaN if no node counts."""
+    columns: dict[str, float] = {}
+    for name, values in observed.items():
+        chosen = values[among] if among.any() else np.full(1, np.nan)
+        columns |= {f"{OBSERVED}{name}": float(chosen.mean()), f"{OBSERVED}{name}_max": float(chosen.max())}
     return columns
 
 

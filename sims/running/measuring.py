@@ -13,7 +13,7 @@ from torch import Tensor
 from gossipfl.consensus import consensus_distance
 from gossipfl.training import fine_tuned
 from sims.metrics.evaluation import Evaluator
-from sims.metrics.network_metrics import network_metrics
+from sims.metrics.network_metrics import network_metrics, observed_columns
 from sims.world import World
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def measured(
         network={
             "consensus_distance": consensus_distance(rows, world.layout.shared_size, among),
             **network_metrics(world, rows, among),
+            **observed_columns(simulation.observed(), among),
         },
     )
 

@@ -110,6 +110,11 @@ class RoundBased(Simulation):
             **failed,
         }
 
+    def observed(self) -> dict[str, NDArray[np.float64]]:
+        """What the algorithm measured of each node in the last round, ``[N]``."""
+        kept = self.engine.nodes.auxiliary
+        return {name: kept[name][:, 0].double().cpu().numpy() for name in self.engine.algorithm.measures}
+
     def state(self) -> Arrays:
         """All that a checkpoint needs."""
         nodes, exchanges, hostile = self.engine.nodes, self.engine.exchanges, self.engine.hostile

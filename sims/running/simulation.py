@@ -84,6 +84,10 @@ class Simulation(ABC):
         """Decisions of all gates since the start, by their reasons."""
         return {}
 
+    def observed(self) -> dict[str, NDArray[np.float64]]:
+        """What an algorithm in rounds measured of each node in the last round, ``[N]``."""
+        return {}
+
     def measured(self, world: World, evaluator: Evaluator, among: NDArray[np.bool_]) -> Measured:
         """Evaluate models; ``among``, bool ``[N]``, are those that count where all are measured together."""
         return measured(self, world, evaluator, among)

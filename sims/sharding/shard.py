@@ -103,12 +103,15 @@ class ShardMeasures:
         Of its B models, int64 ``[B]``.
     spreads : dict of str to Spread
         Of what is shared, by the name of the column; and of whole rows, if the mean model is measured.
+    observed : dict of str to ndarray
+        What the algorithm measured of each of its nodes, ``[B]``.
     """
 
     evaluated: Ints
     nodes: dict[str, NDArray[np.float64]]
     ages: Ints
     spreads: dict[str, Spread]
+    observed: dict[str, NDArray[np.float64]]
 
 
 class Shard:
@@ -194,7 +197,8 @@ class Shard:
                     spreads[LAYER + entry.name] = spread_of(columns, entry.size, among)
         if evaluate.mean_model:
             spreads[""] = spread_of(rows, layout.size, among)
-        return ShardMeasures(evaluated=evaluated, nodes=found, ages=ages, spreads=spreads)
+        observed = self._simulation.observed()
+        return ShardMeasures(evaluated=evaluated, nodes=found, ages=ages, spreads=spreads, observed=observed)
 
     def models(self, numbers: Ints | None) -> tuple[Ints, NDArray[np.generic]]:
         """Numbers of those of its nodes that are asked for, and their models ``[k, D]``."""

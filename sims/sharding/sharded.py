@@ -17,7 +17,7 @@ from gossipfl.consensus import Spread
 from sims.engine import Phases
 from sims.engine.engine import Arrays
 from sims.metrics.evaluation import Evaluator
-from sims.metrics.network_metrics import mean_model_metrics
+from sims.metrics.network_metrics import mean_model_metrics, observed_columns
 from sims.running.measuring import Measured
 from sims.running.simulation import Simulation
 from sims.scenario import Scenario
@@ -111,6 +111,8 @@ class Sharded(Simulation):
         spreads = {name: Spread.joined([each.spreads[name] for each in found]) for name in found[0].spreads}
         mean = spreads.pop("", None)
         network = {name: spread.distance for name, spread in spreads.items()}
+        observed = {name: self._joined([each.observed[name] for each in found]) for name in found[0].observed}
+        network |= observed_columns(observed, among)
         if mean is not None:
             network |= mean_model_metrics(world, mean.mean.to(world.dtype))
         return Measured(nodes=nodes, ages=self._joined([each.ages for each in found]), network=network)

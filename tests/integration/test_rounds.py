@@ -240,6 +240,10 @@ async def test_six_peers_in_pairs_end_where_the_simulation_ends_and_are_replayed
     )
     assert (rows - rows_after(alike, 12)).abs().max() < 1e-5
     assert_replayed([peer.home.directory for peer in peers])
+    for peer in peers:
+        told = peer._incarnation.learner.described().get("measures", {})
+        assert told == records_of(peer.home, "round")[-1].get("measures", {})
+        assert list(told) == (["wrong_residues"] if "bits" in parameters else [])
 
 
 @in_trio

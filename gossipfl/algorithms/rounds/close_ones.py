@@ -23,11 +23,11 @@ _DITHER = 1
 
 def mixed_residues(
     rows: Tensor, context: RoundContext, *, share: float, bits: int, distance: float
-) -> Generator[AnyExchange, Mixed, tuple[Tensor, float]]:
+) -> Generator[AnyExchange, Mixed, tuple[Tensor, Tensor]]:
     """Exchange residues of a share of the numbers of rows ``[B, P]``; return ``x_i + Σ_j w_ij (x̂_j − x_i)``.
 
-    Also returned is which share of the numbers that arrived seem to be farther apart than θ, from 0 to 1. No
-    residue tells: where models are far apart, x̂_j − x_i is anywhere within the modulus, and so beyond θ with
+    Also returned is which share of the numbers that arrived at each node seem to be farther apart than θ, from 0
+    to 1, ``[B, 1]``. No residue tells: where models are far apart, x̂_j − x_i is anywhere within the modulus, and so beyond θ with
     probability 2^−b; where they are close, hardly ever. The share is that of those beyond θ, times 2^b. With one
     bit it is 0: the noise of rounding is as large as θ.
 
@@ -57,8 +57,8 @@ def mixed_residues(
     rule = partial(_steps_to_others, scaled=scaled, modulus=codec.modulus)
     mixed = yield NeighbourRows(scaled, rule, compressor=codec)
     steps, beyond = mixed.rows[:, :-1], mixed.rows[:, -1]
-    apart = min(1.0, codec.modulus * float(beyond.mean())) if bits > 1 else 0.0
-    return rows.index_add(1, sent, cell * steps), apart
+    apart = codec.modulus * beyond if bits > 1 else torch.zeros_like(beyond)
+    return rows.index_add(1, sent, cell * steps), apart.clamp(max=1)[:, None]
 
 
 def _steps_to_others(around: Neighbourhood, *, scaled: Tensor, modulus: int) -> Tensor:

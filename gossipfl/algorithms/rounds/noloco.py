@@ -7,6 +7,7 @@ models", arXiv 2506.10911, 2025, Algorithm 1, with the signs of the authors' cod
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated
@@ -20,7 +21,7 @@ from gossipfl.algorithms.rounds.diloco import VELOCITY
 from gossipfl.algorithms.rounds.step_weights import STEP_WEIGHTING, StepWeighting, mixed_by_steps
 from gossipfl.errors import SettingError
 from gossipfl.training.nodes import Nodes
-from gossipfl.training.settings import learning_rates
+from gossipfl.training.settings import RATE_SETTINGS, TrainingSettings, learning_rates
 
 __all__ = ["NoLoCo"]
 
@@ -30,6 +31,7 @@ _REMEMBERED = 4  # rounds after which what was learned hardly sets nodes apart a
 _LEAST = 1e-3  # of the learning rate: a schedule may end at 0, and numbers of no size have no residues
 _REACH = 2.0
 _SUSPECT = 0.2  # of the numbers
+_WRONG = "wrong_residues"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class NoLoCo(RoundAlgorithm):
     (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to
     its own. So models may differ by no more than ``reach`` times H step sizes: the largest of this round's and of
     four rounds before, and a thousandth of ``training.learning_rate`` at least. That they differ by more no
-    residue tells, but how often they seem to does: above a fifth of the numbers it is said, once.
+    residue tells, but how often they seem to does: `measures` has it, and above a fifth of the numbers it is said.
 
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 
@@ -80,6 +82,20 @@ class NoLoCo(RoundAlgorithm):
     def requirements(self) -> Requirements:
         """Doubly stochastic matrices."""
         return Requirements(exact=self.weighting == "steps" or self.bits is not None)
+
+    @property
+    def measures(self) -> Mapping[str, str]:
+        """With bits, the share of wrong numbers."""
+        if self.bits is None:
+            return {}
+        return {
+            _WRONG: "estimated share of the numbers received in the last round that are wrong, from 0 to 1"
+        }
+
+    def common_training(self, settings: TrainingSettings) -> Mapping[str, object]:
+        """With bits, whatever step sizes depend on: cells are as wide as the last H of these."""
+        names = ("local_steps", *RATE_SETTINGS) if self.bits is not None else ()
+        return {name: getattr(settings, name) for name in names}
 
     def check(self) -> None:
         """Weights of steps are of θ alone."""
@@ -112,13 +128,14 @@ class NoLoCo(RoundAlgorithm):
     def start(self, nodes: Nodes, *, shared_size: int, links: Links | None = None) -> Nodes:
         """Initialise m = 0."""
         zeros = torch.zeros_like(nodes.rows[:, :shared_size])
-        return replace(nodes, auxiliary={**nodes.auxiliary, VELOCITY: zeros})
+        measured = {name: zeros.new_zeros(len(nodes), 1) for name in self.measures}
+        return replace(nodes, auxiliary={**nodes.auxiliary, VELOCITY: zeros, **measured})
 
     def round(self, nodes: Nodes, context: RoundContext) -> Round:
         """Do one round."""
         slow = nodes.rows[:, : context.shared_size]
         trained = context.local.update(nodes)
-        fast = trained.rows[:, : context.shared_size]
+        fast, measured = trained.rows[:, : context.shared_size], {}
         if self.weighting == "steps":
             mean = yield from mixed_by_steps(fast, trained.steps - nodes.steps)
             step = self.outer_rate * (mean - slow)
@@ -126,7 +143,8 @@ class NoLoCo(RoundAlgorithm):
             mean, apart = yield from mixed_residues(
                 fast, context, share=self.share, bits=self.bits, distance=self._distance(context)
             )
-            if apart > _SUSPECT:
+            measured = {_WRONG: apart}
+            if apart.mean() > _SUSPECT:
                 _say_once(self.reach, self.bits)
             step = self.outer_rate * (mean - slow)
         elif self.pull is None:
@@ -138,7 +156,7 @@ class NoLoCo(RoundAlgorithm):
             step = self.outer_rate * mean_progress + self.pull * (mean_slow - slow)
         velocity = self.momentum * nodes.auxiliary[VELOCITY] + step
         after = trained.with_shared(slow + velocity, ages=trained.ages)
-        return replace(after, auxiliary={**trained.auxiliary, VELOCITY: velocity})
+        return replace(after, auxiliary={**trained.auxiliary, VELOCITY: velocity, **measured})
 
     def _distance(self, context: RoundContext) -> float:
         """By how much models may differ in a round: the same number at all nodes."""

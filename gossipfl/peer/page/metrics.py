@@ -154,6 +154,12 @@ class _PeerCollector(Collector):
             "condition",
             {each["name"]: each["value"] for each in conditions},
         )
+        yield _labelled_gauge(
+            "round_measure",
+            "What the algorithm measured of itself in the last round",
+            "measure",
+            (values["rounds"] or {}).get("measures", {}),
+        )
         gate = values["gate"] or {}
         activity = self._activity
         for name, meaning, label, counts in (

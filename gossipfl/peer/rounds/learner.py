@@ -32,11 +32,11 @@ from gossipfl.privacy.ledger import BudgetSpent
 from gossipfl.rounds.member_rows import outgoing
 from gossipfl.rounds.message_shapes import form_of
 from gossipfl.rounds.plan import RoundsPlan
-from gossipfl.rounds.state import at_rest, finite_or_before, row_digest
+from gossipfl.rounds.state import at_rest, finite_or_before, measures_of, row_digest
 from gossipfl.rounds.training import TrainerOfRounds
 from gossipfl.settings import RoundsSettings
 from gossipfl.tasks import Task
-from gossipfl.training import Trainer
+from gossipfl.training import Nodes, Trainer
 
 __all__ = ["RoundLearner"]
 
@@ -139,9 +139,14 @@ class RoundLearner:
             "round": self._state.event,
             "gathering": self._gathering,
             "missing": list(self._missing),
+            **self._measures(self._state.nodes),
             **self._standing.members.described(),
             **({} if self._way.masked is None else {"sums": self._way.masked.described()}),
         }
+
+    def _measures(self, nodes: Nodes) -> dict[str, dict[str, float]]:
+        measured = measures_of(self._plan.algorithm, nodes)
+        return {"measures": measured} if measured else {}
 
     async def run(self) -> None:
         """Do rounds until ``settings.stop_after``, or until cancelled."""
@@ -244,6 +249,7 @@ class RoundLearner:
                 "rests": local.rests,
                 "gave_up": gave_up,
                 "digest": row_digest(nodes),
+                **self._measures(nodes),
                 "seconds": round(trio.current_time() - began, 6),
             }
         )

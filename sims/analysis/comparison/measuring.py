@@ -22,6 +22,7 @@ from sims.analysis.theory.critical import EffectiveRate, effective_rate
 from sims.analysis.theory.gathering import Theory, theory_of
 from sims.metrics.direction import is_lower_better
 from sims.metrics.fairness import Fairness, fairness
+from sims.metrics.network_metrics import OBSERVED
 from topology.errors import TopologyError
 
 __all__ = ["Measured", "measure"]
@@ -116,6 +117,7 @@ def measure(run: Run, metric: str, *, pooled: Pooled | None, questions: Question
     """
     asked = questions or Questions()
     notes: list[str] = list(run.notes)
+    notes += _observed(run)
     problem = _problem(run, notes)
     network = network_of(run, problem)
     rows = run.rows
@@ -167,6 +169,16 @@ def measure(run: Run, metric: str, *, pooled: Pooled | None, questions: Question
         participation=_participation(run, problem, metric, asked, notes),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _observed(run: Run) -> list[str]:
+    """What the run's algorithm measured itself, at the end."""
+    columns = [name for name in run.curves.columns if name.startswith(OBSERVED) and not name.endswith("_max")]
+    return [
+        f"{name.removeprefix(OBSERVED).replace('_', ' ')} at the end: {run.last(name):.3g} in the mean of nodes, "
+        f"{run.last(f'{name}_max'):.3g} at the most"
+        for name in columns
+    ]
 
 
 def _problem(run: Run, notes: list[str]) -> Problem | None:

@@ -42,6 +42,30 @@ def plan(*, me: int = 0, **rounds):
     return plan_of(given, peer_id=IDS[me], trainer=trainer(given), outgoing=Pipeline(codec=FLOAT32))
 
 
+def test_residues_need_the_same_step_sizes_everywhere():
+    """Or a cell would be of another width at each member, and whoever decodes would be far off unawares."""
+
+    def agreement(training, **parameters):
+        given = settings(algorithm="noloco", parameters=parameters)
+        given = given.model_copy(update={"training": given.training.model_copy(update=training)})
+        return plan_of(
+            given, peer_id=IDS[0], trainer=trainer(given), outgoing=Pipeline(codec=FLOAT32)
+        ).agreement
+
+    changes = (
+        {"learning_rate": 0.2},
+        {"local_steps": 7},
+        {"schedule": "wsd"},
+        {"warm_up": 3},
+        {"decay_age": 9},
+        {"decay_share": 0.5},
+        {"final_fraction": 0.5},
+    )
+    assert len({agreement(each, bits=2) for each in ({}, *changes)}) == len(changes) + 1
+    assert agreement({"batch_size": 3}, bits=2) == agreement({}, bits=2)
+    assert len({agreement(each) for each in ({}, *changes)}) == 1
+
+
 # Rosters
 
 

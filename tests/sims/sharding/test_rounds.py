@@ -27,6 +27,7 @@ QUICK = {"coordinate_median", "d_cliques", "power_gossip", "relay_sgd"}
 NEED = {
     "d_cliques": ("topology={name='d_cliques',clique_size=5}",),
     "relay_sgd": ("topology={name='tree',branching=2,depth=3}",),
+    "noloco": (GRAPH, "algorithm.bits=2", "algorithm.reach=0.1"),
     "epidemic_learning": ("algorithm.degree=4",),
 }
 BASE = """

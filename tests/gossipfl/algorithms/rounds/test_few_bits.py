@@ -94,11 +94,33 @@ def test_it_is_seen_where_models_are_too_far_apart(b, share):
     W, rows = random_doubly_stochastic(4, 1), normal(4, 20_000)
     close = torch.full_like(rows, 5.0) + 0.1 * rows.clamp(-2, 2)  # at most 0.4 apart
     wanted = {"share": share, "bits": b, "distance": 1.0}
-    assert mixed_and_apart(close, W, **wanted)[0][1] == 0
-    assert mixed_and_apart(1000 * rows, W, **wanted)[0][1] == pytest.approx(1, abs=0.15)
+
+    def apart(rows, **changes):
+        found = mixed_and_apart(rows, W, **{**wanted, **changes})[0][1]
+        assert found.shape == (4, 1)
+        return found.flatten().tolist()
+
+    assert apart(close) == [0] * 4
+    assert apart(1000 * rows) == pytest.approx([1] * 4, abs=0.2)
     half = torch.where(torch.arange(20_000) % 2 == 0, close, 1000 * rows)
-    assert mixed_and_apart(half, W, **wanted)[0][1] == pytest.approx(0.5, abs=0.15)
-    assert mixed_and_apart(1000 * rows, W, **{**wanted, "bits": 1})[0][1] == 0  # with one bit it is not
+    assert apart(half) == pytest.approx([0.5] * 4, abs=0.15)
+    assert apart(1000 * rows, bits=1) == [0] * 4  # with one bit it is not
+    pairs = torch.kron(torch.eye(2), torch.full((2, 2), 0.5)).double()
+    liar = torch.cat([close[:3], 1000 * rows[3:]])
+    (_, found), _ = mixed_and_apart(liar, pairs, **wanted)
+    assert found.flatten().tolist() == pytest.approx([0, 0, 1, 1], abs=0.2)
+
+
+def test_what_is_measured_is_kept_of_the_last_round_with_bits_alone():
+    W, local = random_doubly_stochastic(6, 4), quadratics(6, size=300, kind=Still, learning_rate=0.1)
+    start = start_at(normal(1, 300) + 0.02 * normal(6, 300, seed=1))
+    assert "wrong_residues" not in after(NoLoCo(), start, Network.of(W), local, count=1).auxiliary
+    for reach, low, high in ((2.0, 0, 0), (0.01, 0.5, 1)):
+        algorithm = NoLoCo(bits=2, reach=reach)
+        found = after(algorithm, start, InBits.of(W), local, count=1).auxiliary["wrong_residues"]
+        assert list(algorithm.measures) == ["wrong_residues"]
+        assert found.shape == (6, 1)
+        assert low <= float(found.mean()) <= high
 
 
 def test_models_that_are_too_far_apart_are_named_once(caplog):
