@@ -1,4 +1,4 @@
-"""What an algorithm measures itself, in the records of a run and in an analysis of it."""
+"""Measures of an algorithm's own, in the records of a run and in an analysis of it."""
 
 import numpy as np
 
