@@ -28,7 +28,7 @@ def mixed_residues(
 
     Also returned is which share of the numbers that arrived at each node seem to be farther apart than θ, from 0
     to 1, ``[B, 1]``. No residue tells: where models are far apart, x̂_j − x_i is anywhere within the modulus, and
-    so beyond θ with probability 2^−b; where they are close, hardly ever. The share is that of those beyond θ, times
+    so beyond θ with probability 2^−b; where they are close, hardly ever. The share is that beyond θ, times
     2^b. With one bit it is 0: the noise of rounding is as large as θ.
 
     With Δ = 2θ/(2^b − 1), and u one draw for all nodes from [−½, ½) for each number and round, a node sends
