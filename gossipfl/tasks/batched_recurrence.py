@@ -3,7 +3,8 @@
 Left to autograd, a step of an LSTM is some thirty small operations each way, each of which adds its own part to
 the gradients of the weights. Here rows are a leading dimension of every product, all that needs no recurrence is
 computed for all steps at once, and the weights' gradients are one product over all steps. ``tanh x`` is
-``2σ(2x) − 1``, which takes a tenth of the time, and is as close as numbers around 1 can be.
+``2σ(2x) − 1``, which takes a tenth of the time, and is as close as numbers around 1 can be. An LSTM on a CPU has
+kernels of its own (`gossipfl.tasks.native_lstm`), where a C++ compiler is found.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
+
+from gossipfl.tasks.native_lstm import computed, is_native
 
 __all__ = ["gru_layer", "lstm_layer", "plain_layer"]
 
@@ -283,6 +286,9 @@ def lstm_layer(
     last : tuple of Tensor
         Hidden state and cell after the last step.
     """
+    if is_native(inputs, first, parameters):
+        outputs, cell = computed(inputs, first, parameters, reverse=reverse)
+        return outputs, (outputs[0 if reverse else -1], cell)
     of_input, of_state = (_doubled(each) for each in parameters[:2])
     bias = _doubled(parameters[2] + parameters[3]) if has_biases else None
     gates = _gates(inputs, of_input, reverse=reverse)

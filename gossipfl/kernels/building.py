@@ -1,0 +1,76 @@
+"""Shared libraries from C++ of this project, compiled once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from gossipfl.caches import code_directory, is_ours
+
+__all__ = ["built", "has_compiler"]
+
+logger = logging.getLogger(__name__)
+
+_FLAGS = "-O3", "-std=c++17", "-shared", "-fPIC"
+
+
+def has_compiler() -> bool:
+    """Whether a C++ compiler is on the path."""
+    return _compiler() is not None
+
+
+def built(name: str, source: str, flags: Sequence[str] = (), *, depends_on: str = "") -> Path:
+    """A shared library, compiled if this user has it not yet.
+
+    Parameters
+    ----------
+    name : str
+        Its file's name begins so.
+    source : str
+        C++17.
+    flags : sequence of str
+        Of the compiler, after the source's name: libraries are found in their order.
+    depends_on : str
+        What else it is made for, such as a version of torch.
+
+    Raises
+    ------
+    OSError
+        If there is no compiler, or nothing can be written.
+    subprocess.SubprocessError
+        If the compiler fails.
+    """
+    made_of = "\n".join((source, *flags, depends_on, platform.machine()))
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:32]
+    place = code_directory("compiled") / f"{name}-{digest}.so"
+    if not is_ours(place):  # it is code: somebody else's is not loaded
+        _compile(place, source, flags)
+    return place
+
+
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))), None)
+
+
+def _compile(place: Path, source: str, flags: Sequence[str]) -> None:
+    compiler = _compiler()
+    if compiler is None:
+        raise OSError("there is no C++ compiler")
+    logger.info("compiling %s, once, some seconds of CPU", place.name.partition("-")[0])
+    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        text, made = Path(folder) / "source.cpp", Path(folder) / place.name
+        text.write_text(source)
+        subprocess.run(  # noqa: S603 - the user's compiler, on a file of ours
+            [compiler, *_FLAGS, str(text), "-o", str(made), *flags], check=True, capture_output=True
+        )
+        made.chmod(0o700)
+        with made.open("rb") as file:
+            os.fsync(file.fileno())  # half a library would end the process that loads it
+        made.replace(place)

@@ -1,0 +1,567 @@
+// One layer of an LSTM over all steps, and its gradients, of one row after another.
+//
+// The four gates of a vector's width of units are one product whose sums stay in registers, where they are activated
+// and become the next state: nothing of a step is written but what the gradient needs. Every number is summed in the
+// order of its index, so a row's results are the same whatever other rows, samples' tiles or threads there are.
+//
+// Units are padded to whole vectors: a padded unit has weights of zero, and so state and gradients of zero.
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O3", "fp-contract=fast")
+#endif
+
+namespace lstm {
+
+#ifdef __AVX512F__
+constexpr int kLanes = 16, kGateRows = 4, kRows = 8;
+#else
+constexpr int kLanes = 8, kGateRows = 2, kRows = 4;
+#endif
+constexpr int kKept = 5;      // of each unit and step: entry, forget, new, out, cell
+constexpr int64_t kPadded = 16;  // units are kept in multiples of this, whatever a vector's width
+
+typedef float Vector __attribute__((vector_size(4 * kLanes)));
+typedef float Anywhere __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef int32_t Bits __attribute__((vector_size(4 * kLanes)));
+
+// Strides are in numbers. Of weights, biases and states only the row's stride is free.
+struct Layer {
+  int64_t rows, steps, samples, width, units, reverse;
+  const float* inputs;
+  int64_t inputs_row, inputs_step, inputs_sample;
+  const float* of_input;
+  int64_t of_input_row;
+  const float* of_state;
+  int64_t of_state_row;
+  const float* input_bias;
+  int64_t input_bias_row;
+  const float* state_bias;
+  int64_t state_bias_row;
+  const float* hidden;
+  int64_t hidden_row;
+  const float* cell;
+  int64_t cell_row;
+  float* outputs;
+  int64_t outputs_step, outputs_sample;
+  float* last_cell;
+  float* kept;  // null where no gradient will be asked for
+};
+
+struct Gradients {
+  const float* by_outputs;  // null where nothing depends on them
+  int64_t by_outputs_row, by_outputs_step, by_outputs_sample;
+  const float* by_last_cell;
+  int64_t by_last_cell_row;
+  float* by_inputs;  // null where it is not wanted
+  int64_t by_inputs_step, by_inputs_sample;
+  float *by_of_input, *by_of_state, *by_bias, *by_hidden, *by_cell;
+};
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Anywhere*>(from); }
+inline void store(float* to, Vector values) { *reinterpret_cast<Anywhere*>(to) = values; }
+
+inline Vector load_some(const float* from, int64_t count) {
+  if (count >= kLanes) return load(from);
+  float found[kLanes] = {};
+  for (int64_t lane = 0; lane < count; ++lane) found[lane] = from[lane];
+  return load(found);
+}
+
+inline void store_some(float* to, Vector values, int64_t count) {
+  if (count >= kLanes) return store(to, values);
+  float found[kLanes];
+  store(found, values);
+  for (int64_t lane = 0; lane < count; ++lane) to[lane] = found[lane];
+}
+
+inline Vector clamped(Vector x, float most) {  // NaN stays
+  const Vector high = Vector{} + most, low = -high;
+  x = x > high ? high : x;
+  return x < low ? low : x;
+}
+
+// e^x of Cephes: 2^n times a polynomial of what is left.
+inline Vector exponential(Vector x) {
+  constexpr float kShift = 12582912.0f;  // its last digit is 1: added, it rounds
+  x = clamped(x, 87.0f);
+  const Vector shifted = x * 1.44269504088896341f + kShift, n = shifted - kShift;
+  const Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const Bits power = (reinterpret_cast<Bits>(shifted) << 23) + 0x3f800000;
+  return p * reinterpret_cast<Vector>(power);
+}
+
+inline Vector sigmoid(Vector x) { return 1.0f / (1.0f + exponential(-x)); }
+
+// Rational approximation of Eigen, within a few units of the last digit.
+inline Vector hyperbolic_tangent(Vector x) {
+  x = clamped(x, 7.90531110763549805f);
+  const Vector s = x * x;
+  Vector p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
+  p = p * s + -8.60467152213735e-11f;
+  p = p * s + 5.12229709037114e-08f;
+  p = p * s + 1.48572235717979e-05f;
+  p = p * s + 6.37261928935436e-04f;
+  p = p * s + 4.89352455891786e-03f;
+  Vector q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
+  q = q * s + 2.26843463243900e-03f;
+  q = q * s + 4.89352518554385e-03f;
+  return x * p / q;
+}
+
+inline int64_t vectors_of(int64_t numbers) { return (numbers + kLanes - 1) / kLanes; }
+
+inline int64_t kept_numbers(int64_t steps, int64_t samples, int64_t units) {
+  return steps * samples * kKept * ((units + kPadded - 1) / kPadded * kPadded);
+}
+
+// Memory of one call, zero at first: what is padded stays so.
+class Room {
+ public:
+  explicit Room(int64_t numbers) {
+    const size_t bytes = (size_t(numbers) * 4 + 63) / 64 * 64;
+    memory_ = static_cast<float*>(std::aligned_alloc(64, bytes ? bytes : 64));
+    if (!memory_) throw std::bad_alloc();
+    std::memset(memory_, 0, bytes);
+    next_ = memory_;
+  }
+  ~Room() { std::free(memory_); }
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+  float* take(int64_t numbers) {
+    float* taken = next_;
+    next_ += numbers;
+    return taken;
+  }
+
+ private:
+  float *memory_, *next_;
+};
+
+// Forward
+
+struct ForwardRoom {
+  Room room;
+  float *weights, *bias, *cells;
+  static int64_t numbers(const Layer& of) {
+    return vectors_of(of.units) * kLanes * (4 * (of.width + of.units + 1) + of.samples);
+  }
+  explicit ForwardRoom(const Layer& of) : room(numbers(of)) {
+    const int64_t padded = vectors_of(of.units) * kLanes;
+    weights = room.take(4 * padded * (of.width + of.units));
+    bias = room.take(4 * padded);
+    cells = room.take(padded * of.samples);
+  }
+};
+
+// Weights [4 units, K] as [vector of units][k][gate][lane], from place `first` of the k on.
+inline void pack_gates(const float* from, int64_t K, int64_t units, float* to, int64_t first, int64_t all) {
+  for (int64_t u = 0; u < units; ++u) {
+    float* column = to + u / kLanes * all * 4 * kLanes + first * 4 * kLanes + u % kLanes;
+    for (int gate = 0; gate < 4; ++gate) {
+      const float* line = from + (gate * units + u) * K;
+      for (int64_t k = 0; k < K; ++k) column[(k * 4 + gate) * kLanes] = line[k];
+    }
+  }
+}
+
+template <int R>
+inline void add_gates(Vector (&sums)[R][4], const float* a, int64_t a_row, int64_t K, const float* weights) {
+  for (int64_t k = 0; k < K; ++k, weights += 4 * kLanes) {
+    Vector columns[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) columns[g] = load(weights + g * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float factor = a[r * a_row + k];
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) sums[r][g] += factor * columns[g];
+    }
+  }
+}
+
+struct Step {
+  const float *inputs, *hidden, *weights, *bias;
+  int64_t inputs_sample, hidden_sample;
+  float *cells, *outputs, *kept;
+  int64_t count;  // of the vector's units that there are
+};
+
+// R samples from `s` on: their gates, cells and outputs of one vector of units.
+template <int R>
+inline void step_tile(const Layer& of, const Step& now, int64_t s) {
+  Vector sums[R][4];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) sums[r][g] = load(now.bias + g * kLanes);
+  }
+  add_gates<R>(sums, now.inputs + s * now.inputs_sample, now.inputs_sample, of.width, now.weights);
+  add_gates<R>(sums, now.hidden + s * now.hidden_sample, now.hidden_sample, of.units,
+               now.weights + of.width * 4 * kLanes);
+  for (int r = 0; r < R; ++r) {
+    const Vector entry = sigmoid(sums[r][0]), forget = sigmoid(sums[r][1]);
+    const Vector fresh = hyperbolic_tangent(sums[r][2]), out = sigmoid(sums[r][3]);
+    float* at = now.cells + (s + r) * kLanes;
+    const Vector cell = forget * load(at) + entry * fresh;
+    store(at, cell);
+    store_some(now.outputs + (s + r) * of.outputs_sample, out * hyperbolic_tangent(cell), now.count);
+    if (now.kept) {
+      float* kept = now.kept + (s + r) * kKept * kLanes;
+      store(kept, entry);
+      store(kept + kLanes, forget);
+      store(kept + 2 * kLanes, fresh);
+      store(kept + 3 * kLanes, out);
+      store(kept + 4 * kLanes, cell);
+    }
+  }
+}
+
+inline void forward_row(const Layer& of, int64_t row, ForwardRoom& room) {
+  const int64_t units = of.units, vectors = vectors_of(units), all = of.width + units;
+  pack_gates(of.of_input + row * of.of_input_row, of.width, units, room.weights, 0, all);
+  pack_gates(of.of_state + row * of.of_state_row, units, units, room.weights, of.width, all);
+  if (of.input_bias) {
+    const float *one = of.input_bias + row * of.input_bias_row, *other = of.state_bias + row * of.state_bias_row;
+    for (int64_t u = 0; u < units; ++u) {
+      for (int g = 0; g < 4; ++g)
+        room.bias[(u / kLanes * 4 + g) * kLanes + u % kLanes] = one[g * units + u] + other[g * units + u];
+    }
+  }
+  const float* cell = of.cell + row * of.cell_row;
+  for (int64_t s = 0; s < of.samples; ++s) {
+    for (int64_t u = 0; u < units; ++u)
+      room.cells[(u / kLanes * of.samples + s) * kLanes + u % kLanes] = cell[s * units + u];
+  }
+  float* outputs = of.outputs + row * of.steps * of.samples * units;
+  float* kept = of.kept ? of.kept + row * kept_numbers(of.steps, of.samples, units) : nullptr;
+  for (int64_t k = 0; k < of.steps; ++k) {
+    const int64_t t = of.reverse ? of.steps - 1 - k : k, before = of.reverse ? t + 1 : t - 1;
+    Step now;
+    now.inputs = of.inputs + row * of.inputs_row + t * of.inputs_step;
+    now.inputs_sample = of.inputs_sample;
+    now.hidden = k ? outputs + before * of.outputs_step : of.hidden + row * of.hidden_row;
+    now.hidden_sample = k ? of.outputs_sample : units;
+    for (int64_t v = 0; v < vectors; ++v) {
+      now.weights = room.weights + v * all * 4 * kLanes;
+      now.bias = room.bias + v * 4 * kLanes;
+      now.cells = room.cells + v * of.samples * kLanes;
+      now.outputs = outputs + t * of.outputs_step + v * kLanes;
+      now.kept = kept ? kept + (k * vectors + v) * of.samples * kKept * kLanes : nullptr;
+      now.count = units - v * kLanes;
+      int64_t s = 0;
+      for (; s + kGateRows <= of.samples; s += kGateRows) step_tile<kGateRows>(of, now, s);
+      for (; s < of.samples; ++s) step_tile<1>(of, now, s);
+    }
+  }
+  float* last = of.last_cell + row * of.samples * units;
+  for (int64_t s = 0; s < of.samples; ++s) {
+    for (int64_t u = 0; u < units; ++u)
+      last[s * units + u] = room.cells[(u / kLanes * of.samples + s) * kLanes + u % kLanes];
+  }
+}
+
+// Backward. Matrices lie in groups of two vectors' columns, [group][line][2 vectors], the last perhaps of one.
+
+constexpr int kPair = 2;
+
+inline int64_t in_group(int64_t group, int64_t vectors) {
+  return vectors - group * kPair < kPair ? vectors - group * kPair : kPair;
+}
+
+// Line of a matrix in groups.
+inline void pack_line(const float* from, int64_t numbers, float* to, int64_t lines, int64_t line) {
+  const int64_t vectors = vectors_of(numbers);
+  for (int64_t v = 0; v < vectors; ++v) {
+    const int64_t group = v / kPair, wide = in_group(group, vectors);
+    float* at = to + group * kPair * lines * kLanes + (line * wide + v % kPair) * kLanes;
+    store(at, load_some(from + v * kLanes, numbers - v * kLanes));
+  }
+}
+
+// Weights [4 units, N], each gate's padded to whole vectors.
+inline void pack_weights(const float* from, int64_t units, int64_t N, float* to) {
+  const int64_t padded = vectors_of(units) * kLanes;
+  for (int64_t line = 0; line < 4 * units; ++line)
+    pack_line(from + line * N, N, to, 4 * padded, line / units * padded + line % units);
+}
+
+// sums[r][v] += Σ_k a[r, k] b[k, v], of R lines and K numbers.
+template <int R, int V>
+inline void add_products(Vector (&sums)[R][V], const float* a, int64_t a_row, int64_t a_next, const float* b,
+                         int64_t K) {
+  for (int64_t k = 0; k < K; ++k, a += a_next, b += V * kLanes) {
+    Vector columns[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) columns[v] = load(b + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float factor = a[r * a_row];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sums[r][v] += factor * columns[v];
+    }
+  }
+}
+
+template <int R, int V>
+inline void cleared(Vector (&sums)[R][V]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sums[r][v] = Vector{};
+  }
+}
+
+struct BackwardRoom {
+  Room room;
+  float *of_input, *of_state, *inputs, *states, *by_gates, *by_cells;
+  static int64_t padded(int64_t numbers) { return vectors_of(numbers) * kLanes; }
+  static int64_t numbers(const Layer& of) {
+    const int64_t width = padded(of.width), units = padded(of.units), lines = of.steps * of.samples;
+    return (4 * units + lines) * (width + units) + 4 * vectors_of(of.units) * block(lines) + units * of.samples;
+  }
+  // Numbers from one vector of gates to the next: were they a power of two, lines would share few places of the cache.
+  static int64_t block(int64_t lines) { return (lines + kRows) * kLanes; }
+  explicit BackwardRoom(const Layer& of) : room(numbers(of)) {
+    const int64_t width = padded(of.width), units = padded(of.units), lines = of.steps * of.samples;
+    of_input = room.take(4 * units * width);
+    of_state = room.take(4 * units * units);
+    inputs = room.take(lines * width);
+    states = room.take(lines * units);
+    by_gates = room.take(4 * vectors_of(of.units) * block(lines));  // [gate][vector of units][step][sample][lane]
+    by_cells = room.take(units * of.samples);
+  }
+};
+
+// Products of R lines' gradients by gates with a group of weights.
+template <int R, int V>
+inline void add_through(Vector (&sums)[R][V], const float* by_gates, int64_t lines, int64_t line, const float* weights,
+                        int64_t blocks) {
+  for (int64_t block = 0; block < blocks; ++block)
+    add_products<R, V>(sums, by_gates + block * BackwardRoom::block(lines) + line * kLanes, kLanes, 1,
+                       weights + block * kLanes * V * kLanes, kLanes);
+}
+
+struct StepBack {
+  const float *kept, *before, *by_outputs, *of_state;
+  int64_t before_sample, group, k;
+  bool is_last, is_first;
+};
+
+template <int R, int V>
+inline void step_back_tile(const Layer& of, const Gradients& by, const StepBack& now, BackwardRoom& room, int64_t s) {
+  const int64_t units = of.units, vectors = vectors_of(units), lines = of.steps * of.samples;
+  Vector sums[R][V];
+  cleared<R, V>(sums);
+  if (!now.is_last)
+    add_through<R, V>(sums, room.by_gates, lines, (now.k + 1) * of.samples + s, now.of_state, 4 * vectors);
+  for (int v = 0; v < V; ++v) {
+    const int64_t at = now.group * kPair + v, count = units - at * kLanes;
+    for (int r = 0; r < R; ++r) {
+      const float* kept = now.kept + (at * of.samples + s + r) * kKept * kLanes;
+      const Vector entry = load(kept), forget = load(kept + kLanes), fresh = load(kept + 2 * kLanes);
+      const Vector out = load(kept + 3 * kLanes), squashed = hyperbolic_tangent(load(kept + 4 * kLanes));
+      const Vector before = now.is_first
+                                ? load_some(now.before + (s + r) * units + at * kLanes, count)
+                                : load(now.before + (at * of.samples + s + r) * kKept * kLanes + 4 * kLanes);
+      Vector by_hidden = sums[r][v];
+      if (now.by_outputs)
+        by_hidden += load_some(now.by_outputs + (s + r) * by.by_outputs_sample + at * kLanes, count);
+      float* carried = room.by_cells + (at * of.samples + s + r) * kLanes;
+      const Vector by_cell = load(carried) + by_hidden * out * (1.0f - squashed * squashed);
+      store(carried, by_cell * forget);
+      const int64_t block = BackwardRoom::block(lines), gate = vectors * block;
+      float* to = room.by_gates + at * block + (now.k * of.samples + s + r) * kLanes;
+      store(to, by_cell * fresh * (entry * (1.0f - entry)));
+      store(to + gate, by_cell * before * (forget * (1.0f - forget)));
+      store(to + 2 * gate, by_cell * entry * (1.0f - fresh * fresh));
+      store(to + 3 * gate, by_hidden * squashed * (out * (1.0f - out)));
+    }
+  }
+}
+
+template <int V>
+inline void step_back_group(const Layer& of, const Gradients& by, const StepBack& now, BackwardRoom& room) {
+  int64_t s = 0;
+  for (; s + kRows <= of.samples; s += kRows) step_back_tile<kRows, V>(of, by, now, room, s);
+  for (; s < of.samples; ++s) step_back_tile<1, V>(of, by, now, room, s);
+}
+
+// Lines [first, last) of the gradients by gates times a group of weights, each to where `place(line)` is.
+template <int R, int V, typename Place>
+inline void through_tile(const BackwardRoom& room, int64_t lines, int64_t line, const float* weights, int64_t blocks,
+                         int64_t count, Place place) {
+  Vector sums[R][V];
+  cleared<R, V>(sums);
+  add_through<R, V>(sums, room.by_gates, lines, line, weights, blocks);
+  for (int r = 0; r < R; ++r) {
+    float* to = place(line + r);
+    for (int v = 0; v < V; ++v) store_some(to + v * kLanes, sums[r][v], count - v * kLanes);
+  }
+}
+
+template <int V, typename Place>
+inline void through_group(const BackwardRoom& room, int64_t lines, int64_t last, const float* weights, int64_t blocks,
+                          int64_t count, Place place) {
+  int64_t line = 0;
+  for (; line + kRows <= last; line += kRows)
+    through_tile<kRows, V>(room, lines, line, weights, blocks, count, place);
+  for (; line < last; ++line) through_tile<1, V>(room, lines, line, weights, blocks, count, place);
+}
+
+template <typename Place>
+inline void through(const BackwardRoom& room, int64_t lines, int64_t last, const float* weights, int64_t units,
+                    int64_t numbers, Place place) {
+  const int64_t vectors = vectors_of(numbers), blocks = 4 * vectors_of(units);
+  for (int64_t group = 0; group * kPair < vectors; ++group) {
+    const float* own = weights + group * kPair * blocks * kLanes * kLanes;
+    const int64_t first = group * kPair * kLanes;
+    const auto placed = [=](int64_t line) { return place(line) + first; };
+    if (in_group(group, vectors) == kPair)
+      through_group<kPair>(room, lines, last, own, blocks, numbers - first, placed);
+    else
+      through_group<1>(room, lines, last, own, blocks, numbers - first, placed);
+  }
+}
+
+// kRows lines of a weight's gradient: Σ over all steps and samples of by_gates[line] read[column].
+template <int V>
+inline void weight_tile(const float* by_gates, const float* read, int64_t lines, float* to, int64_t N, int64_t rows,
+                        int64_t count) {
+  Vector sums[kRows][V];
+  cleared<kRows, V>(sums);
+  add_products<kRows, V>(sums, by_gates, 1, kLanes, read, lines);
+  float found[kRows][V * kLanes];  // branches on what is whole would keep sums out of registers
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) store(found[r] + v * kLanes, sums[r][v]);
+  }
+  for (int64_t r = 0; r < kRows && r < rows; ++r) {
+    for (int v = 0; v < V; ++v) store_some(to + r * N + v * kLanes, load(found[r] + v * kLanes), count - v * kLanes);
+  }
+}
+
+template <int V>
+inline void weight_group(const BackwardRoom& room, int64_t lines, int64_t units, const float* read, int64_t N,
+                         float* to, int64_t count) {
+  const int64_t blocks = vectors_of(units);
+  for (int64_t block = 0; block < 4 * blocks; ++block) {
+    const int64_t first = block % blocks * kLanes, line = block / blocks * units + first;
+    for (int64_t lane = 0; lane < kLanes && first + lane < units; lane += kRows)
+      weight_tile<V>(room.by_gates + block * BackwardRoom::block(lines) + lane, read, lines, to + (line + lane) * N, N,
+                     units - first - lane, count);
+  }
+}
+
+inline void weight_gradient(const BackwardRoom& room, int64_t lines, int64_t units, const float* read, int64_t N,
+                            float* to) {
+  const int64_t vectors = vectors_of(N);
+  for (int64_t group = 0; group * kPair < vectors; ++group) {
+    const int64_t column = group * kPair * kLanes;
+    const float* own = read + column * lines;
+    if (in_group(group, vectors) == kPair) weight_group<kPair>(room, lines, units, own, N, to + column, N - column);
+    else weight_group<1>(room, lines, units, own, N, to + column, N - column);
+  }
+}
+
+inline void backward_row(const Layer& of, const Gradients& by, int64_t row, BackwardRoom& room) {
+  const int64_t units = of.units, width = of.width, vectors = vectors_of(units), samples = of.samples;
+  const int64_t lines = of.steps * samples;
+  const float* outputs = of.outputs + row * lines * units;
+  const float* kept = of.kept + row * kept_numbers(of.steps, samples, units);
+  const float *hidden = of.hidden + row * of.hidden_row, *cell = of.cell + row * of.cell_row;
+  if (by.by_inputs) pack_weights(of.of_input + row * of.of_input_row, units, width, room.of_input);
+  pack_weights(of.of_state + row * of.of_state_row, units, units, room.of_state);
+  for (int64_t k = 0; k < of.steps; ++k) {
+    const int64_t t = of.reverse ? of.steps - 1 - k : k, before = of.reverse ? t + 1 : t - 1;
+    for (int64_t s = 0; s < samples; ++s) {
+      const float* input = of.inputs + row * of.inputs_row + t * of.inputs_step + s * of.inputs_sample;
+      const float* state = k ? outputs + before * of.outputs_step + s * of.outputs_sample : hidden + s * units;
+      pack_line(input, width, room.inputs, lines, k * samples + s);
+      pack_line(state, units, room.states, lines, k * samples + s);
+    }
+  }
+  const float* by_last = by.by_last_cell ? by.by_last_cell + row * by.by_last_cell_row : nullptr;
+  for (int64_t s = 0; s < samples; ++s) {
+    for (int64_t v = 0; v < vectors; ++v)
+      store(room.by_cells + (v * samples + s) * kLanes,
+            by_last ? load_some(by_last + s * units + v * kLanes, units - v * kLanes) : Vector{});
+  }
+  StepBack now;
+  for (int64_t k = of.steps - 1; k >= 0; --k) {
+    const int64_t t = of.reverse ? of.steps - 1 - k : k, each = vectors * samples * kKept * kLanes;
+    now.k = k, now.is_last = k == of.steps - 1, now.is_first = k == 0;
+    now.kept = kept + k * each;
+    now.before = k ? kept + (k - 1) * each : cell;
+    now.by_outputs = by.by_outputs ? by.by_outputs + row * by.by_outputs_row + t * by.by_outputs_step : nullptr;
+    for (now.group = 0; now.group * kPair < vectors; ++now.group) {
+      now.of_state = room.of_state + now.group * kPair * 4 * vectors * kLanes * kLanes;
+      if (in_group(now.group, vectors) == kPair) step_back_group<kPair>(of, by, now, room);
+      else step_back_group<1>(of, by, now, room);
+    }
+  }
+  float* by_hidden = by.by_hidden + row * samples * units;
+  through(room, lines, samples, room.of_state, units, units, [=](int64_t line) { return by_hidden + line * units; });
+  float* by_cell = by.by_cell + row * samples * units;
+  for (int64_t s = 0; s < samples; ++s) {
+    for (int64_t v = 0; v < vectors; ++v)
+      store_some(by_cell + s * units + v * kLanes, load(room.by_cells + (v * samples + s) * kLanes),
+                 units - v * kLanes);
+  }
+  if (by.by_inputs) {
+    float* by_inputs = by.by_inputs + row * lines * width;
+    const auto place = [&, by_inputs](int64_t line) {
+      const int64_t k = line / samples, t = of.reverse ? of.steps - 1 - k : k;
+      return by_inputs + t * by.by_inputs_step + line % samples * by.by_inputs_sample;
+    };
+    through(room, lines, lines, room.of_input, units, width, place);
+  }
+  weight_gradient(room, lines, units, room.inputs, width, by.by_of_input + row * 4 * units * width);
+  weight_gradient(room, lines, units, room.states, units, by.by_of_state + row * 4 * units * units);
+  float* by_bias = by.by_bias + row * 4 * units;
+  for (int64_t block = 0; block < 4 * vectors; ++block) {
+    const int64_t first = block % vectors * kLanes;
+    Vector sum{};
+    for (int64_t line = 0; line < lines; ++line) sum += load(room.by_gates + block * BackwardRoom::block(lines) + line * kLanes);
+    store_some(by_bias + block / vectors * units + first, sum, units - first);
+  }
+}
+
+// False where there is no memory.
+inline bool forward(const Layer& of) {
+  try {
+    ForwardRoom room(of);
+    for (int64_t row = 0; row < of.rows; ++row) forward_row(of, row, room);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
+inline bool backward(const Layer& of, const Gradients& by) {
+  try {
+    BackwardRoom room(of);
+    for (int64_t row = 0; row < of.rows; ++row) backward_row(of, by, row, room);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace lstm
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif

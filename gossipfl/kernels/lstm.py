@@ -1,0 +1,269 @@
+"""One layer of an LSTM over many rows and all steps, and its gradients, as operators of torch (`lstm.cpp`).
+
+Tensors have the row first: inputs ``[B, steps, samples, width]``, states ``[B, samples, units]``, and parameters as
+`torch.nn.LSTM` has them. Each row is computed by itself, so its numbers do not depend on the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gossipfl.kernels.building import built
+
+__all__ = ["OPERATORS", "is_available", "source"]
+
+logger = logging.getLogger(__name__)
+
+_SOURCE = Path(__file__).with_suffix(".cpp")
+_INTERFACE = """
+extern "C" int lstm_forward(const lstm::Layer* layer) { return lstm::forward(*layer); }
+extern "C" int lstm_backward(const lstm::Layer* layer, const lstm::Gradients* by) { return lstm::backward(*layer, *by); }
+"""
+_VECTORS = {
+    "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+    "AVX2": ("-mavx2", "-mfma"),
+}
+_KEPT, _PADDED = 5, 16  # as in the source
+
+_LIBRARY = torch.library.Library("gossipfl", "FRAGMENT")
+_LIBRARY.define(
+    "lstm(Tensor inputs, Tensor of_input, Tensor of_state, Tensor? input_bias, Tensor? state_bias, Tensor hidden, "
+    "Tensor cell, bool reverse, bool samples_first, bool keep) -> (Tensor, Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "lstm_backward(Tensor? by_outputs, Tensor? by_cell, Tensor inputs, Tensor of_input, Tensor of_state, "
+    "Tensor hidden, Tensor cell, Tensor outputs, Tensor kept, bool reverse, bool samples_first, bool by_inputs) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
+OPERATORS = torch.ops.gossipfl.lstm.default, torch.ops.gossipfl.lstm_backward.default
+
+
+def _fields(text: str, kind: type) -> list[tuple[str, type]]:
+    return [(name, kind) for name in text.split()]
+
+
+class _Layer(ctypes.Structure):
+    """A layer, as in the source."""
+
+    _fields_ = [
+        *_fields("rows steps samples width units reverse", ctypes.c_int64),
+        ("inputs", ctypes.c_void_p),
+        *_fields("inputs_row inputs_step inputs_sample", ctypes.c_int64),
+        *(
+            field
+            for name in "of_input of_state input_bias state_bias hidden cell".split()
+            for field in ((name, ctypes.c_void_p), (f"{name}_row", ctypes.c_int64))
+        ),
+        ("outputs", ctypes.c_void_p),
+        *_fields("outputs_step outputs_sample", ctypes.c_int64),
+        *_fields("last_cell kept", ctypes.c_void_p),
+    ]
+
+
+class _Gradients(ctypes.Structure):
+    """Gradients of a layer, as in the source."""
+
+    _fields_ = [
+        ("by_outputs", ctypes.c_void_p),
+        *_fields("by_outputs_row by_outputs_step by_outputs_sample", ctypes.c_int64),
+        ("by_last_cell", ctypes.c_void_p),
+        ("by_last_cell_row", ctypes.c_int64),
+        ("by_inputs", ctypes.c_void_p),
+        *_fields("by_inputs_step by_inputs_sample", ctypes.c_int64),
+        *_fields("by_of_input by_of_state by_bias by_hidden by_cell", ctypes.c_void_p),
+    ]
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    flags = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())
+    try:
+        found = ctypes.CDLL(str(built("lstm", source() + _INTERFACE, flags)))
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.info("recurrent layers are computed by torch's operators: %s", error)
+        return None
+    found.lstm_forward.argtypes = [ctypes.POINTER(_Layer)]
+    found.lstm_backward.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradients)]
+    return found
+
+
+@cache
+def source() -> str:
+    """The kernels in C++."""
+    return _SOURCE.read_text()
+
+
+def is_available() -> bool:
+    """Whether there are kernels for this machine; compiles them if they have not been yet."""
+    return _library() is not None
+
+
+def _whole(tensor: Tensor | None) -> Tensor | None:
+    """Tensor of which at most the row's stride is another than that of contiguous memory."""
+    if tensor is None or tensor[0].is_contiguous():
+        return tensor
+    return tensor.contiguous()
+
+
+def _lines(tensor: Tensor) -> Tensor:
+    """Tensor whose last dimension is contiguous."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _like_inputs(inputs: Tensor, width: int, *, samples_first: bool) -> Tensor:
+    """Room for so many numbers of each step and sample, of which one or the other comes first in memory."""
+    rows, steps, samples, _ = inputs.shape
+    if samples_first:
+        return inputs.new_empty(rows, samples, steps, width).transpose(1, 2)
+    return inputs.new_empty(rows, steps, samples, width)
+
+
+def _results(
+    inputs: Tensor, of_state: Tensor, cell: Tensor, *, samples_first: bool, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows, steps, samples, _ = inputs.shape
+    units = of_state.shape[-1]
+    padded = -(-units // _PADDED) * _PADDED
+    outputs = _like_inputs(inputs, units, samples_first=samples_first)
+    kept = inputs.new_empty(rows, steps * samples * _KEPT * padded if keep else 0)
+    return outputs, inputs.new_empty(cell.shape), kept
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _layer(  # noqa: PLR0917
+    inputs: Tensor,
+    of_input: Tensor,
+    of_state: Tensor,
+    input_bias: Tensor | None,
+    state_bias: Tensor | None,
+    hidden: Tensor,
+    cell: Tensor,
+    reverse: bool,
+    outputs: Tensor,
+    last_cell: Tensor | None,
+    kept: Tensor,
+) -> _Layer:
+    layer = _Layer(*inputs.shape, of_state.shape[-1], reverse)
+    layer.inputs = inputs.data_ptr()
+    layer.inputs_row, layer.inputs_step, layer.inputs_sample = inputs.stride()[:3]
+    named = {
+        "of_input": of_input,
+        "of_state": of_state,
+        "input_bias": input_bias,
+        "state_bias": state_bias,
+        "hidden": hidden,
+        "cell": cell,
+    }
+    for name, tensor in named.items():
+        if tensor is not None:
+            setattr(layer, name, tensor.data_ptr())
+            setattr(layer, f"{name}_row", tensor.stride(0))
+    layer.outputs = outputs.data_ptr()
+    layer.outputs_step, layer.outputs_sample = outputs.stride()[1:3]
+    layer.last_cell, layer.kept = _pointer(last_cell), kept.data_ptr() if kept.numel() else None
+    return layer
+
+
+def _checked(code: int) -> None:
+    if not code:
+        raise MemoryError("there is no memory left for an LSTM's states")
+
+
+def _found() -> ctypes.CDLL:
+    library = _library()
+    if library is None:
+        raise RuntimeError("there are no kernels for an LSTM on this machine: no C++ compiler is on the path")
+    return library
+
+
+def _forward(  # noqa: PLR0917 - torch calls it
+    inputs: Tensor,
+    of_input: Tensor,
+    of_state: Tensor,
+    input_bias: Tensor | None,
+    state_bias: Tensor | None,
+    hidden: Tensor,
+    cell: Tensor,
+    reverse: bool,
+    samples_first: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    outputs, last_cell, kept = _results(inputs, of_state, cell, samples_first=samples_first, keep=keep)
+    given = [_lines(inputs), *map(_whole, (of_input, of_state, input_bias, state_bias, hidden, cell))]
+    _checked(_found().lstm_forward(_layer(*given, reverse, outputs, last_cell, kept)))
+    return outputs, last_cell, kept
+
+
+def _slopes(
+    inputs: Tensor, of_input: Tensor, of_state: Tensor, cell: Tensor, *, samples_first: bool, by_inputs: bool
+) -> tuple[Tensor, ...]:
+    return (
+        _like_inputs(inputs, inputs.shape[-1], samples_first=samples_first) if by_inputs else inputs.new_empty(0),
+        inputs.new_empty(of_input.shape),
+        inputs.new_empty(of_state.shape),
+        inputs.new_empty(of_state.shape[:2]),
+        inputs.new_empty(cell.shape),
+        inputs.new_empty(cell.shape),
+    )
+
+
+def _backward(  # noqa: PLR0917 - torch calls it
+    by_outputs: Tensor | None,
+    by_cell: Tensor | None,
+    inputs: Tensor,
+    of_input: Tensor,
+    of_state: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    outputs: Tensor,
+    kept: Tensor,
+    reverse: bool,
+    samples_first: bool,
+    by_inputs: bool,
+) -> tuple[Tensor, ...]:
+    found = _slopes(inputs, of_input, of_state, cell, samples_first=samples_first, by_inputs=by_inputs)
+    of_input, of_state, hidden, cell = map(_whole, (of_input, of_state, hidden, cell))
+    inputs = _lines(inputs)
+    layer = _layer(inputs, of_input, of_state, None, None, hidden, cell, reverse, outputs, None, kept)
+    by = _Gradients()
+    if by_outputs is not None:
+        by_outputs = _lines(by_outputs)
+        by.by_outputs = by_outputs.data_ptr()
+        by.by_outputs_row, by.by_outputs_step, by.by_outputs_sample = by_outputs.stride()[:3]
+    if by_cell is not None:
+        by_cell = _whole(by_cell)
+        by.by_last_cell, by.by_last_cell_row = by_cell.data_ptr(), by_cell.stride(0)
+    if by_inputs:
+        by.by_inputs = found[0].data_ptr()
+        by.by_inputs_step, by.by_inputs_sample = found[0].stride()[1:3]
+    by.by_of_input, by.by_of_state, by.by_bias, by.by_hidden, by.by_cell = map(Tensor.data_ptr, found[1:])
+    _checked(_found().lstm_backward(layer, by))
+    return found
+
+
+def _forward_form(*given: Any) -> tuple[Tensor, ...]:
+    inputs, of_state, cell, samples_first, keep = given[0], given[2], given[6], given[8], given[9]
+    return _results(inputs, of_state, cell, samples_first=samples_first, keep=keep)
+
+
+def _backward_form(*given: Any) -> tuple[Tensor, ...]:
+    inputs, of_input, of_state, cell = given[2], given[3], given[4], given[6]
+    return _slopes(inputs, of_input, of_state, cell, samples_first=given[10], by_inputs=given[11])
+
+
+_LIBRARY.impl("lstm", _forward, "CPU")
+_LIBRARY.impl("lstm_backward", _backward, "CPU")
+torch.library.register_fake("gossipfl::lstm", _forward_form, lib=_LIBRARY)
+torch.library.register_fake("gossipfl::lstm_backward", _backward_form, lib=_LIBRARY)
