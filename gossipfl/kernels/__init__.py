@@ -1,1 +1,1 @@
-"""Kernels of this project's own, compiled once on each machine; without a compiler, torch's operators do as well."""
+"""Kernels of this project's own, compiled once on each machine; without a compiler, torch's do."""

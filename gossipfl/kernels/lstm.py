@@ -1,7 +1,7 @@
 """One layer of an LSTM over many rows and all steps, and its gradients, as operators of torch (`lstm.cpp`).
 
-Tensors have the row first: inputs ``[B, steps, samples, width]``, states ``[B, samples, units]``, and parameters as
-`torch.nn.LSTM` has them. Each row is computed by itself, so its numbers do not depend on the others.
+Tensors have the row first: inputs ``[B, steps, samples, width]``, states ``[B, samples, units]``, and parameters
+as `torch.nn.LSTM` has them. Each row is computed by itself, so its numbers do not depend on the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _INTERFACE = """
 extern "C" int lstm_forward(const lstm::Layer* layer) { return lstm::forward(*layer); }
-extern "C" int lstm_backward(const lstm::Layer* layer, const lstm::Gradients* by) { return lstm::backward(*layer, *by); }
+extern "C" int lstm_backward(const lstm::Layer* layer, const lstm::Gradients* by) {
+  return lstm::backward(*layer, *by);
+}
 """
 _VECTORS = {
     "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
@@ -33,18 +35,18 @@ _VECTORS = {
 }
 _KEPT, _PADDED = 5, 16  # as in the source
 
-_LIBRARY = torch.library.Library("gossipfl", "FRAGMENT")
+_LIBRARY: Any = torch.library.Library("gossipfl", "FRAGMENT")  # type: ignore[no-untyped-call]
 _LIBRARY.define(
-    "lstm(Tensor inputs, Tensor of_input, Tensor of_state, Tensor? input_bias, Tensor? state_bias, Tensor hidden, "
-    "Tensor cell, bool reverse, bool samples_first, bool keep) -> (Tensor, Tensor, Tensor)"
+    "lstm_layer(Tensor inputs, Tensor of_input, Tensor of_state, Tensor? input_bias, Tensor? state_bias, "
+    "Tensor hidden, Tensor cell, bool reverse, bool samples_first, bool keep) -> (Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define(
-    "lstm_backward(Tensor? by_outputs, Tensor? by_cell, Tensor inputs, Tensor of_input, Tensor of_state, "
+    "lstm_layer_backward(Tensor? by_outputs, Tensor? by_cell, Tensor inputs, Tensor of_input, Tensor of_state, "
     "Tensor hidden, Tensor cell, Tensor outputs, Tensor kept, bool reverse, bool samples_first, bool by_inputs) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
-OPERATORS = torch.ops.gossipfl.lstm.default, torch.ops.gossipfl.lstm_backward.default
+OPERATORS = torch.ops.gossipfl.lstm_layer.default, torch.ops.gossipfl.lstm_layer_backward.default
 
 
 def _fields(text: str, kind: type) -> list[tuple[str, type]]:
@@ -60,7 +62,7 @@ class _Layer(ctypes.Structure):
         *_fields("inputs_row inputs_step inputs_sample", ctypes.c_int64),
         *(
             field
-            for name in "of_input of_state input_bias state_bias hidden cell".split()
+            for name in ["of_input", "of_state", "input_bias", "state_bias", "hidden", "cell"]
             for field in ((name, ctypes.c_void_p), (f"{name}_row", ctypes.c_int64))
         ),
         ("outputs", ctypes.c_void_p),
@@ -119,6 +121,12 @@ def _lines(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
+def _dense(outputs: Tensor) -> Tensor:
+    """Outputs whose rows follow one another in memory."""
+    is_dense = outputs.stride(-1) == 1 and outputs.stride(0) == outputs[0].numel()
+    return outputs if is_dense else outputs.contiguous()
+
+
 def _like_inputs(inputs: Tensor, width: int, *, samples_first: bool) -> Tensor:
     """Room for so many numbers of each step and sample, of which one or the other comes first in memory."""
     rows, steps, samples, _ = inputs.shape
@@ -132,9 +140,8 @@ def _results(
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows, steps, samples, _ = inputs.shape
     units = of_state.shape[-1]
-    padded = -(-units // _PADDED) * _PADDED
     outputs = _like_inputs(inputs, units, samples_first=samples_first)
-    kept = inputs.new_empty(rows, steps * samples * _KEPT * padded if keep else 0)
+    kept = inputs.new_empty(rows, _kept_numbers(steps, samples, units) if keep else 0)
     return outputs, inputs.new_empty(cell.shape), kept
 
 
@@ -142,31 +149,21 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _layer(  # noqa: PLR0917
+def _layer(
     inputs: Tensor,
-    of_input: Tensor,
-    of_state: Tensor,
-    input_bias: Tensor | None,
-    state_bias: Tensor | None,
-    hidden: Tensor,
-    cell: Tensor,
+    *,
     reverse: bool,
     outputs: Tensor,
     last_cell: Tensor | None,
     kept: Tensor,
+    **parameters: Tensor | None,
 ) -> _Layer:
-    layer = _Layer(*inputs.shape, of_state.shape[-1], reverse)
+    """The kernels' view of tensors, which have to stay."""
+    layer = _Layer(*inputs.shape, outputs.shape[-1], reverse)
+    _require_forms(layer, inputs=inputs, outputs=outputs, **parameters)
     layer.inputs = inputs.data_ptr()
     layer.inputs_row, layer.inputs_step, layer.inputs_sample = inputs.stride()[:3]
-    named = {
-        "of_input": of_input,
-        "of_state": of_state,
-        "input_bias": input_bias,
-        "state_bias": state_bias,
-        "hidden": hidden,
-        "cell": cell,
-    }
-    for name, tensor in named.items():
+    for name, tensor in parameters.items():
         if tensor is not None:
             setattr(layer, name, tensor.data_ptr())
             setattr(layer, f"{name}_row", tensor.stride(0))
@@ -174,6 +171,39 @@ def _layer(  # noqa: PLR0917
     layer.outputs_step, layer.outputs_sample = outputs.stride()[1:3]
     layer.last_cell, layer.kept = _pointer(last_cell), kept.data_ptr() if kept.numel() else None
     return layer
+
+
+def _require_forms(layer: _Layer, **given: Tensor | None) -> None:
+    """Require the shapes that the kernels rely on.
+
+    Raises
+    ------
+    RuntimeError
+    """
+    gates, states = 4 * layer.units, (layer.rows, layer.samples, layer.units)
+    outputs = (layer.rows, layer.steps, *states[1:])
+    expected = {
+        "inputs": (layer.rows, layer.steps, layer.samples, layer.width),
+        "of_input": (layer.rows, gates, layer.width),
+        "of_state": (layer.rows, gates, layer.units),
+        "input_bias": (layer.rows, gates),
+        "state_bias": (layer.rows, gates),
+        "hidden": states,
+        "cell": states,
+        "outputs": outputs,
+        "by_outputs": outputs,
+        "by_cell": states,
+        "kept": (layer.rows, _kept_numbers(layer.steps, layer.samples, layer.units)),
+    }
+    for name, tensor in given.items():
+        if tensor is not None and (tensor.shape != expected[name] or tensor.dtype != torch.float32):
+            raise RuntimeError(
+                f"{name} of an LSTM: expected {expected[name]}, float32; got {tuple(tensor.shape)}, {tensor.dtype}"
+            )
+
+
+def _kept_numbers(steps: int, samples: int, units: int) -> int:
+    return steps * samples * _KEPT * (-(-units // _PADDED) * _PADDED)
 
 
 def _checked(code: int) -> None:
@@ -196,13 +226,22 @@ def _forward(  # noqa: PLR0917 - torch calls it
     state_bias: Tensor | None,
     hidden: Tensor,
     cell: Tensor,
-    reverse: bool,
-    samples_first: bool,
-    keep: bool,
+    reverse: bool,  # noqa: FBT001
+    samples_first: bool,  # noqa: FBT001
+    keep: bool,  # noqa: FBT001
 ) -> tuple[Tensor, Tensor, Tensor]:
     outputs, last_cell, kept = _results(inputs, of_state, cell, samples_first=samples_first, keep=keep)
-    given = [_lines(inputs), *map(_whole, (of_input, of_state, input_bias, state_bias, hidden, cell))]
-    _checked(_found().lstm_forward(_layer(*given, reverse, outputs, last_cell, kept)))
+    inputs = _lines(inputs)
+    parameters = {
+        "of_input": _whole(of_input),
+        "of_state": _whole(of_state),
+        "input_bias": _whole(input_bias),
+        "state_bias": _whole(state_bias),
+        "hidden": _whole(hidden),
+        "cell": _whole(cell),
+    }
+    layer = _layer(inputs, reverse=reverse, outputs=outputs, last_cell=last_cell, kept=kept, **parameters)
+    _checked(_found().lstm_forward(layer))
     return outputs, last_cell, kept
 
 
@@ -210,7 +249,9 @@ def _slopes(
     inputs: Tensor, of_input: Tensor, of_state: Tensor, cell: Tensor, *, samples_first: bool, by_inputs: bool
 ) -> tuple[Tensor, ...]:
     return (
-        _like_inputs(inputs, inputs.shape[-1], samples_first=samples_first) if by_inputs else inputs.new_empty(0),
+        _like_inputs(inputs, inputs.shape[-1], samples_first=samples_first)
+        if by_inputs
+        else inputs.new_empty(0),
         inputs.new_empty(of_input.shape),
         inputs.new_empty(of_state.shape),
         inputs.new_empty(of_state.shape[:2]),
@@ -229,21 +270,27 @@ def _backward(  # noqa: PLR0917 - torch calls it
     cell: Tensor,
     outputs: Tensor,
     kept: Tensor,
-    reverse: bool,
-    samples_first: bool,
-    by_inputs: bool,
+    reverse: bool,  # noqa: FBT001
+    samples_first: bool,  # noqa: FBT001
+    by_inputs: bool,  # noqa: FBT001
 ) -> tuple[Tensor, ...]:
     found = _slopes(inputs, of_input, of_state, cell, samples_first=samples_first, by_inputs=by_inputs)
-    of_input, of_state, hidden, cell = map(_whole, (of_input, of_state, hidden, cell))
-    inputs = _lines(inputs)
-    layer = _layer(inputs, of_input, of_state, None, None, hidden, cell, reverse, outputs, None, kept)
+    inputs, outputs, kept = _lines(inputs), _dense(outputs), kept.contiguous()
+    parameters = {
+        "of_input": _whole(of_input),
+        "of_state": _whole(of_state),
+        "hidden": _whole(hidden),
+        "cell": _whole(cell),
+    }
+    layer = _layer(inputs, reverse=reverse, outputs=outputs, last_cell=None, kept=kept, **parameters)
+    _require_forms(layer, by_outputs=by_outputs, by_cell=by_cell, kept=kept)
     by = _Gradients()
     if by_outputs is not None:
         by_outputs = _lines(by_outputs)
         by.by_outputs = by_outputs.data_ptr()
         by.by_outputs_row, by.by_outputs_step, by.by_outputs_sample = by_outputs.stride()[:3]
     if by_cell is not None:
-        by_cell = _whole(by_cell)
+        by_cell = by_cell.contiguous()
         by.by_last_cell, by.by_last_cell_row = by_cell.data_ptr(), by_cell.stride(0)
     if by_inputs:
         by.by_inputs = found[0].data_ptr()
@@ -253,17 +300,17 @@ def _backward(  # noqa: PLR0917 - torch calls it
     return found
 
 
-def _forward_form(*given: Any) -> tuple[Tensor, ...]:
+def _forward_form(*given: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
     inputs, of_state, cell, samples_first, keep = given[0], given[2], given[6], given[8], given[9]
     return _results(inputs, of_state, cell, samples_first=samples_first, keep=keep)
 
 
-def _backward_form(*given: Any) -> tuple[Tensor, ...]:
+def _backward_form(*given: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
     inputs, of_input, of_state, cell = given[2], given[3], given[4], given[6]
     return _slopes(inputs, of_input, of_state, cell, samples_first=given[10], by_inputs=given[11])
 
 
-_LIBRARY.impl("lstm", _forward, "CPU")
-_LIBRARY.impl("lstm_backward", _backward, "CPU")
-torch.library.register_fake("gossipfl::lstm", _forward_form, lib=_LIBRARY)
-torch.library.register_fake("gossipfl::lstm_backward", _backward_form, lib=_LIBRARY)
+_LIBRARY.impl("lstm_layer", _forward, "CPU")
+_LIBRARY.impl("lstm_layer_backward", _backward, "CPU")
+torch.library.register_fake("gossipfl::lstm_layer", _forward_form, lib=_LIBRARY)
+torch.library.register_fake("gossipfl::lstm_layer_backward", _backward_form, lib=_LIBRARY)

@@ -21,8 +21,9 @@ from torch.overrides import TorchFunctionMode
 from gossipfl.tasks.batched_attention import attention
 from gossipfl.tasks.batched_pooling import POOLING, max_pool
 from gossipfl.tasks.batched_recurrence import gru_layer, lstm_layer, plain_layer
+from gossipfl.tasks.native_lstm import is_native
 
-__all__ = ["BatchableOperators"]
+__all__ = ["BatchableOperators", "NativeRecurrence"]
 
 
 @cache
@@ -185,3 +186,28 @@ class BatchableOperators(TorchFunctionMode):
         if rule is not None and rule not in _CELLS and not (len(args) > 2 and isinstance(args[2], list)):
             rule = None
         return (rule or func)(*args, **(kwargs or {}))
+
+
+class NativeRecurrence(TorchFunctionMode):
+    """While this is active, LSTM layers of a single row, too, are computed by the kernels of many rows."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an operator, or its replacement."""
+        if func is torch._C._VariableFunctions.lstm and _has_kernels(*args):
+            return _decompositions().get(func, func)(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _has_kernels(inputs: Tensor, state: Any, parameters: Any, *options: Any) -> bool:  # noqa: ANN401
+    """Whether all layers of an LSTM have, given these: of padded samples, without dropout or projections."""
+    if not isinstance(parameters, list) or inputs.dim() != 3:
+        return False
+    _, _, dropout, training, *_ = options
+    whole = state[0].shape == state[1].shape and not (dropout and training)
+    return whole and is_native(inputs, state, parameters)

@@ -1,4 +1,4 @@
-"""LSTM layers by kernels of this project's own: whether they can be used, and how rows go through them together."""
+"""LSTM layers by kernels of this project's own: when they are used, and rows that go through them together."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def computed(
     return outputs, cell
 
 
-def _applied(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _applied(*given: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
     found: tuple[Tensor, Tensor, Tensor] = _Layer.apply(*given)  # type: ignore[no-untyped-call]
     return found
 
@@ -60,12 +60,13 @@ class _Layer(torch.autograd.Function):
     """A layer of one row, or of rows in the first dimensions of all tensors."""
 
     @staticmethod
-    def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
         *tensors, reverse, keep = given
         before = tensors[0].shape[:-3]
         inputs, *others = (_in_rows(each, len(before)) for each in tensors)
-        found = _operators.lstm(inputs, *others, reverse, _has_samples_first(inputs), keep)
-        return tuple(each.reshape(*before, *each.shape[1:]) for each in found)  # type: ignore[return-value]
+        assert inputs is not None  # noqa: S101 - only biases may be
+        found = _operators.lstm_layer(inputs, *others, reverse, _has_samples_first(inputs), keep)
+        return tuple(each.reshape(*before, *each.shape[1:]) for each in found)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -84,7 +85,8 @@ class _Layer(torch.autograd.Function):
         by_outputs, by_cell, inputs, *others = (
             None if each is None else _in_rows(each, len(before)) for each in (*by[:2], *saved)
         )
-        found = _operators.lstm_backward(
+        assert inputs is not None  # noqa: S101 - it was given
+        found = _operators.lstm_layer_backward(
             by_outputs,
             by_cell,
             inputs,
@@ -100,7 +102,11 @@ class _Layer(torch.autograd.Function):
         return by_inputs, by_weights, by_state, by_bias, by_bias, by_hidden, by_first, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *given: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:  # noqa: ANN401, E501
+    def vmap(
+        info: Any,  # noqa: ANN401
+        in_dims: tuple[int | None, ...],
+        *given: Any,  # noqa: ANN401
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         """Compute all rows at once."""
         rows = [
             (each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0))

@@ -1,7 +1,8 @@
 """Traced graphs of earlier runs, in the user's cache: a later run of the same need not trace them again.
 
-They are kept by what they depend on: task, settings, shapes, torch, this project's files and those of the user's
-own modules. What cannot be seen so, such as a model that asks the environment, a trial row by row finds out.
+They are kept by what they depend on: task, settings, shapes, torch, whether there is a compiler for our kernels,
+this project's files and those of the user's own modules. What cannot be seen so, such as a model that asks the
+environment, a trial row by row finds out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch.fx import GraphModule
 
 from gossipfl.caches import code_directory, is_ours
+from gossipfl.kernels.building import has_compiler
 from sims.engine.written_graphs import Unreadable, Unwritable, read, written
 
 __all__ = ["forget", "is_noted", "keep", "kept", "note", "place_of"]
@@ -31,7 +33,7 @@ _OWN = "gossipfl", "sims", "topology"
 
 def place_of(key: Hashable) -> Path:
     """Where a graph is, or would be, that depends on ``key``, whose ``repr`` is the same in every process."""
-    text = repr((key, torch.__version__, _own_files(), tuple(sorted(_files_of_users()))))
+    text = repr((key, torch.__version__, has_compiler(), _own_files(), tuple(sorted(_files_of_users()))))
     return code_directory("traces") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
-import os
-import platform
-import shutil
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from gossipfl.caches import code_directory, is_ours
+from gossipfl.kernels.building import built
 
-__all__ = ["Job", "Leaf", "Site", "has_compiler", "library"]
+__all__ = ["Job", "Leaf", "Site", "library"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,25 +59,13 @@ class Job(ctypes.Structure):
     ]
 
 
-def has_compiler() -> bool:
-    """Whether a C++ compiler is on the path."""
-    return _compiler() is not None
-
-
-def _compiler() -> str | None:
-    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))), None)
-
-
 @cache
 def library() -> ctypes.CDLL | None:
     """The library; None where it can be neither found nor compiled."""
-    source = _SOURCE.read_bytes()
-    built_for = f"{torch.__version__} {platform.machine()}"
-    digest = hashlib.sha256(source + built_for.encode()).hexdigest()[:32]
+    libraries = Path(torch.__file__).parent / "lib"
+    flags = f"-L{libraries}", f"-Wl,-rpath,{libraries}", "-ltorch_cpu"
     try:
-        place = code_directory("compiled") / f"blocks-{digest}.so"
-        if not is_ours(place):  # it is code: somebody else's is not loaded
-            _compile(place)
+        place = built("blocks", _SOURCE.read_text(), flags, depends_on=torch.__version__)
         found = ctypes.CDLL(str(place))
     except (OSError, subprocess.SubprocessError) as error:
         logger.info("blocks are taken by the interpreter: %s", error)
@@ -90,20 +73,3 @@ def library() -> ctypes.CDLL | None:
     found.blocks_run.argtypes = [ctypes.POINTER(Job), _INT, _INT]
     found.blocks_release.argtypes, found.blocks_release.restype = [_POINTER, _INT], None
     return found
-
-
-def _compile(place: Path) -> None:
-    compiler = _compiler()
-    if compiler is None:
-        raise OSError("there is no C++ compiler")
-    libraries = Path(torch.__file__).parent / "lib"
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        made = Path(folder) / place.name
-        flags = ["-O3", "-std=c++17", "-shared", "-fPIC", f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
-        subprocess.run(  # noqa: S603 - the user's compiler, on a file of ours
-            [compiler, *flags, str(_SOURCE), "-o", str(made), "-ltorch_cpu"], check=True, capture_output=True
-        )
-        made.chmod(0o700)
-        with made.open("rb") as file:
-            os.fsync(file.fileno())  # half a library would end the process that loads it
-        made.replace(place)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from sims.engine.compiled_lstm import shims_source
 from sims.engine.graph_passes import is_call, shape_of
 
-__all__ = ["compiler_options", "source_digest", "with_products", "without_products"]
+__all__ = ["product_shims", "source_digest", "with_products", "without_products"]
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _MOST_NUMBERS = 1 << 16  # of the second matrix: more would not stay in a core's cache beside the rest
@@ -61,22 +62,23 @@ def _source() -> str:
 @cache
 def source_digest() -> str:
     """What compiled programmes depend on here."""
-    return hashlib.sha256((_source() + _SHIM).encode()).hexdigest()[:16]
+    return hashlib.sha256((_source() + _SHIM + shims_source()).encode()).hexdigest()[:16]
 
 
-def compiler_options() -> dict[str, Any]:
-    """Options of inductor for graphs with products."""
-    shims = [f'"C++" {{\n{_source()}\n}}', _SHIM.strip()]
-    return {"aot_inductor.custom_ops_to_c_shims": {torch.ops.gossipfl.product.default: shims}}
+def product_shims(graph: GraphModule) -> dict[Any, list[str]]:
+    """What inductor's code calls for a graph's products, if it has any."""
+    if not any(is_call(node, torch.ops.gossipfl.product.default) for node in graph.graph.nodes):
+        return {}
+    return {torch.ops.gossipfl.product.default: [f'"C++" {{\n{_source()}\n}}', _SHIM.strip()]}
 
 
-def with_products(graph: GraphModule) -> bool:
-    """Let a graph call these kernels; False if it has no products for them."""
-    found = [node for node in graph.graph.nodes if _is_small(node)]
-    for node in found:
-        node.target = torch.ops.gossipfl.product.default
+def with_products(graph: GraphModule) -> GraphModule:
+    """Let a graph call these kernels where there are any for its products."""
+    for node in graph.graph.nodes:
+        if _is_small(node):
+            node.target = torch.ops.gossipfl.product.default
     graph.recompile()
-    return bool(found)
+    return graph
 
 
 def without_products(graph: GraphModule) -> GraphModule:

@@ -25,15 +25,16 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from gossipfl.caches import code_directory, is_ours
+from gossipfl.kernels.building import has_compiler
 from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.allocator import return_released_memory
 from sims.engine.captured import Captured, pays
+from sims.engine.compiled_lstm import lstm_shims
 from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.gil_free import Unlocked, unlocked_runners
 from sims.engine.graph_passes import classes_first
 from sims.engine.kept_graphs import forget, keep, kept, place_of
-from sims.engine.native_library import has_compiler
-from sims.engine.products import compiler_options, source_digest, with_products, without_products
+from sims.engine.products import product_shims, source_digest, with_products, without_products
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
@@ -46,6 +47,7 @@ Function = Callable[..., Any]
 _WORTH_SECONDS = 30.0  # of traced work yet to be done
 _SECONDS_AN_OPERATION = 0.03  # of compiling: two graphs of 4,500 together took some 120 s of CPU
 _OPTIONS: dict[str, Any] = {"cpp.threads": 1}
+_SHIMS = "aot_inductor.custom_ops_to_c_shims"
 _CONVOLUTIONS = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
 _SILENT_OPERATIONS = 600  # so few are compiled within what nobody takes for a hang
 
@@ -132,10 +134,10 @@ class Programme:
             return
         if compile_when == "auto" and _convolves(graph):
             return
-        rewritten, options = self._rewritten(graph)
+        rewritten = self._rewritten(graph)
         package = self._package_file(rewritten, arguments, growing)
         if is_ours(package) or compile_when == "always" or self._is_worth_it(graph, arguments, calls):
-            self._compile(rewritten, options, arguments, growing, package, threads, trials, unlocked=unlocked)
+            self._compile(rewritten, arguments, growing, package, threads, trials, unlocked=unlocked)
 
     def __call__(self, thread: int, *arguments: Tensor) -> Any:
         """Call the function from thread number ``thread``."""
@@ -191,14 +193,13 @@ class Programme:
             return graph
         return rewritten
 
-    def _rewritten(self, graph: GraphModule) -> tuple[GraphModule, dict[str, Any]]:
-        """The graph as the compiler is to have it, and its options."""
+    def _rewritten(self, graph: GraphModule) -> GraphModule:
+        """The graph as the compiler is to have it."""
         try:
-            rewritten = for_the_compiler(graph)
-            return rewritten, {**_OPTIONS, **(compiler_options() if with_products(rewritten) else {})}
+            return with_products(for_the_compiler(graph))
         except Exception as error:  # whatever a user's module may have been traced to
             logger.info("%s is compiled as it was traced: %s", self.name, error)
-            return graph, _OPTIONS
+            return graph
 
     def _captured(self, graph: GraphModule, arguments: tuple[Tensor, ...], trials: Trials) -> bool:
         if len(self._runs) > 1 or not pays(arguments, trials.expected):
@@ -233,7 +234,6 @@ class Programme:
     def _compile(
         self,
         graph: GraphModule,
-        options: dict[str, Any],
         arguments: tuple[Tensor, ...],
         growing: Sequence[int],
         package: Path,
@@ -246,7 +246,7 @@ class Programme:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if not is_ours(package):  # it is code: somebody else's is not loaded
-                    self._make_package(graph, options, arguments, growing, package)
+                    self._make_package(graph, arguments, growing, package)
                 loaded = _loaded(package)
                 trials.require(loaded)
                 with torch.no_grad():
@@ -265,7 +265,6 @@ class Programme:
     def _make_package(
         self,
         graph: GraphModule,
-        options: dict[str, Any],
         arguments: tuple[Tensor, ...],
         growing: Sequence[int],
         package: Path,
@@ -276,7 +275,9 @@ class Programme:
         logger.log(level, what, self.name, operations, _SECONDS_AN_OPERATION * operations)
         dynamic = [{0: torch.export.Dim.DYNAMIC} if k in growing else None for k in range(len(arguments))]
 
-        def make(graph: GraphModule, options: dict[str, Any]) -> None:
+        def make(graph: GraphModule) -> None:
+            shims = {**product_shims(graph), **lstm_shims(graph)}
+            options = {**_OPTIONS, **({_SHIMS: shims} if shims else {})}
             with tempfile.TemporaryDirectory(dir=package.parent) as folder, torch.no_grad():
                 exported = torch.export.export(graph, arguments, dynamic_shapes=tuple(dynamic))
                 made = torch._inductor.aoti_compile_and_package(
@@ -286,12 +287,12 @@ class Programme:
                 Path(made).replace(package)
 
         try:
-            make(graph, options)
+            make(graph)
         except Exception as error:  # an older torch, or a compiler that knows no vectors
-            if options.keys() == _OPTIONS.keys():
+            if not product_shims(graph):
                 raise
             logger.info("%s is compiled with torch's products: %s", self.name, error)
-            make(without_products(graph), _OPTIONS)
+            make(without_products(graph))
 
 
 def _convolves(graph: GraphModule) -> bool:

@@ -1,4 +1,4 @@
-"""Traced graphs as JSON: names of torch's operators and their arguments, and nothing that could be run."""
+"""Traced graphs as JSON: names of operators, torch's and our own, their arguments, and nothing that could run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import Graph, GraphModule, Node
 
+from gossipfl.kernels import lstm
+
 __all__ = ["Unreadable", "Unwritable", "read", "written"]
 
 _NAMESPACES = {"aten", "prims"}
+_KERNELS = {str(operator): operator for operator in lstm.OPERATORS}
 _KINDS = (torch.dtype, torch.layout, torch.memory_format)
 _OPERATIONS = {name: name for name in ("placeholder", "call_function", "output")}
 _WRONG = AttributeError, KeyError, OverflowError, TypeError, ValueError
@@ -88,7 +91,9 @@ def read(text: str) -> GraphModule:
 def _target(target: object) -> str:
     if target is operator.getitem:
         return "getitem"
-    if isinstance(target, torch._ops.OpOverload) and target.namespace in _NAMESPACES:
+    if isinstance(target, torch._ops.OpOverload) and (
+        target.namespace in _NAMESPACES or target in lstm.OPERATORS
+    ):
         return str(target)
     raise Unwritable(f"it calls {target}")
 
@@ -96,6 +101,8 @@ def _target(target: object) -> str:
 def _operator(name: str) -> Any:
     if name == "getitem":
         return operator.getitem
+    if name in _KERNELS:
+        return _KERNELS[name]
     namespace, packet, overload = name.split(".")
     if namespace not in _NAMESPACES:
         raise KeyError(name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gossipfl.tasks.batchable import NativeRecurrence
 from gossipfl.tasks.batched_pooling import SlicedPooling
 from gossipfl.tasks.samples import count, flatten, leaves, take, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
@@ -136,7 +137,7 @@ class Evaluator:
         return torch.cat([block, block[-1:].expand(missing, -1)]) if missing else block
 
     def _measure(self, rows: Tensor, *samples: Tensor) -> Tensor:
-        with SlicedPooling():
+        with SlicedPooling(), NativeRecurrence():
             values = self.world.task.evaluate(rows, *unflatten(samples, self._form))
         return torch.stack([values[name].to(rows.dtype) for name in self.names])
 

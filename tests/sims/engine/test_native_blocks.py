@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sims.engine.native_blocks as native_blocks
-import sims.engine.native_library as native_library
 from gossipfl.caches import code_directory, is_ours
+from gossipfl.kernels import building
+from gossipfl.kernels.building import has_compiler
 from sims.engine import Engine
 from sims.engine.blocks import Blocks, wave_width
 from sims.engine.gil_free import pointers_of, tensors_of
 from sims.engine.groups import Group
 from sims.engine.native_blocks import NativeBlocks
-from sims.engine.native_library import has_compiler, library
+from sims.engine.native_library import library
 from sims.engine.table import Table
 from sims.engine.workers import Paces, Workers
 from tests.sims.engine.test_engine import SETTINGS as OF_ENGINE
@@ -62,9 +63,9 @@ def test_a_library_that_others_could_have_written_is_not_loaded(tmp_path, monkey
     """It is code: what others may write is compiled again, and so is what links point to."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "others").write_text("no library")
-    with patch.object(native_library, "_compile", side_effect=OSError("compiled")) as compiled:
+    with patch.object(building, "_compile", side_effect=OSError("compiled")) as compiled:
         assert library.__wrapped__() is None
-        (place,), _ = compiled.call_args
+        place, *_ = compiled.call_args.args
         assert place.parent == code_directory("compiled")
         place.symlink_to(tmp_path / "others")
         assert library.__wrapped__() is None
