@@ -184,7 +184,7 @@ def test_a_package_that_others_could_have_written_is_compiled_again(planted, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     loaded, made = [], []
 
-    def make(self, graph, options, arguments, growing, package):
+    def make(self, graph, arguments, growing, package):
         made.append(package)
         package.unlink(missing_ok=True)
         package.write_bytes(b"ours")
@@ -249,7 +249,7 @@ def test_convolutions_are_compiled_only_where_that_is_asked_for(
     monkeypatch.setattr("sims.engine.programme.has_compiler", lambda: True)
     monkeypatch.setattr("sims.engine.programme._loaded", lambda _: function)
 
-    def make(self, graph, options, arguments, growing, package):
+    def make(self, graph, arguments, growing, package):
         package.write_bytes(b"ours")
         package.chmod(0o600)
 
