@@ -19,7 +19,7 @@ from gossipfl.algorithms.declaration import Algorithm
 from gossipfl.algorithms.file_form import Settings, settings_model, settings_of, with_settings
 from gossipfl.algorithms.registration import Registration
 from gossipfl.errors import InvalidAlgorithm, OldSpelling, SettingError, UnknownAlgorithm
-from gossipfl.settings.error_messages import expectation
+from gossipfl.settings.error_messages import expectation, known_keys
 from topology.plugins import is_object_name, source_of
 from topology.spelling import did_you_mean
 
@@ -181,7 +181,7 @@ def make_algorithm(
     try:
         settings = model.model_validate(dict(parameters or {}))
     except ValidationError as error:
-        raise _explained(error, name=name, model=model, key=key) from None
+        raise _explained(error, name=name, model=model, given=parameters or {}, key=key) from None
     return with_settings(found, settings)
 
 
@@ -206,12 +206,15 @@ def _called_otherwise(name: str, kind: Kind | None) -> type[Algorithm]:
     raise _ALGORITHMS.no_such(name, algorithm_names(kind))
 
 
-def _explained(error: ValidationError, *, name: str, model: type[Settings], key: str) -> SettingError:
+def _explained(
+    error: ValidationError, *, name: str, model: type[Settings], given: Mapping[str, object], key: str
+) -> SettingError:
     """The first thing that is wrong with parameters, as a named error."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    where, own = ".".join([*filter(None, [key]), *path]), list(model.model_fields)
+    where = ".".join([*filter(None, [key]), *path])
     if first["type"] == "extra_forbidden":
+        own = known_keys(model, path[:-1], given)
         return SettingError(
             f"{where}: {name} takes no {path[-1]!r}",
             expected=", ".join(own) or "no parameters",

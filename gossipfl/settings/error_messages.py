@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic_core import ErrorDetails
 from gossipfl.settings.places import cited, value_at
 from topology.spelling import did_you_mean
 
-__all__ = ["expectation", "explained"]
+__all__ = ["expectation", "explained", "known_keys"]
 
 
 def explained(
@@ -53,22 +54,21 @@ def explained(
         is_whole = mistake["type"] == "value_error" and isinstance(mistake["input"], (Mapping, BaseModel))
         got = "" if mistake["type"] == "missing" or is_whole else f"; got {mistake['input']!r}"
         if mistake["type"] == "union_tag_not_found":
-            message, got = f"required here: one of {', '.join(_known_values(model, names))}", ""
+            message, got = f"required here: one of {', '.join(_known_values(model, names, table))}", ""
         if mistake["type"] == "declared" or "; got " in message:
             got = ""  # the message says it
-        hint = ""
+        hint = _sentence(_meant(mistake))
         if mistake["type"] == "union_tag_invalid":
             tag, tags = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "")
             message, got = f"there is no {tag!r}; expected one of {tags}", ""
             hint = _sentence(did_you_mean(tag, tags.split(", ")))
         if mistake["type"] == "extra_forbidden":
-            above = value_at(table, names[:-1])
-            known = _known_keys(model, names[:-1], of=above)
+            known = known_keys(model, names[:-1], table)
             suggestion = did_you_mean(names[-1], known)
-            if suggestion is None and (taking := _taking(mistake["input"], model, names[:-1], of=above)):
+            if suggestion is None and (taking := _taking(mistake["input"], model, names[:-1], table)):
                 suggestion = f"Did you mean {taking!r}, which takes {mistake['input']!r}?"
             message, got = f"unknown key {names[-1]!r}", ""
-            if names[-1] in _known_keys(model, names[:-1]):
+            if names[-1] in _keys_of(_models_at(model, names[:-1], table)):
                 message, suggestion = f"{names[-1]!r} belongs to another {names[-2]} than the one named", None
             hint = _sentence(suggestion) or f"; known are {', '.join(sorted(known))}"
         lines.append(": ".join(filter(None, [place, ".".join(names), f"{message}{got}{hint}"])))
@@ -149,16 +149,39 @@ def _is_union_tag(part: object, location: tuple[Any, ...], table: object) -> boo
     return isinstance(inner, dict) and part in (inner.get("kind"), inner.get("name")) and part not in inner
 
 
-def _known_keys(root: type[BaseModel], names: Sequence[str], *, of: object = None) -> set[str]:
-    """Keys of a table; with ``of``, of the variant that it names."""
-    return {key for model in _known_models(root, names, of=of) for key in _fields_of(model)}
+def known_keys(root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]) -> list[str]:
+    """Keys that the table of this dotted name may have; where it names a variant, that one's.
+
+    Parameters
+    ----------
+    root : type
+        The model of the outermost table.
+    names : sequence of str
+        Keys that lead to the table, and places in lists.
+    table : mapping
+        The outermost table as it was given.
+    """
+    return _keys_of(_known_models(root, names, table))
 
 
-def _taking(value: object, root: type[BaseModel], names: Sequence[str], *, of: object) -> str | None:
+def _keys_of(models: Sequence[type[BaseModel]]) -> list[str]:
+    return list(dict.fromkeys(key for model in models for key in _fields_of(model)))
+
+
+def _taking(
+    value: object, root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]
+) -> str | None:
     """The one key of a table that this text is a choice of, if there is one."""
-    fields = [item for model in _known_models(root, names, of=of) for item in _fields_of(model).items()]
+    fields = [item for model in _known_models(root, names, table) for item in _fields_of(model).items()]
     found = {key for key, field in fields if isinstance(value, str) and value in _choices(field.annotation)}
     return found.pop() if len(found) == 1 else None
+
+
+def _meant(mistake: ErrorDetails) -> str | None:
+    """Which of the words that a key takes was meant."""
+    if mistake["type"] != "literal_error" or not isinstance(mistake["input"], str):
+        return None
+    return did_you_mean(mistake["input"], re.findall(r"'([^']*)'", mistake["ctx"]["expected"]))
 
 
 def _choices(annotation: object) -> list[object]:
@@ -166,8 +189,11 @@ def _choices(annotation: object) -> list[object]:
     return [choice for each in inner for choice in ([each] if isinstance(each, str) else _choices(each))]
 
 
-def _known_models(root: type[BaseModel], names: Sequence[str], *, of: object) -> list[type[BaseModel]]:
-    models = _models_at(root, names)
+def _known_models(
+    root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]
+) -> list[type[BaseModel]]:
+    of = value_at(table, names) if names else table
+    models = _models_at(root, names, table)
     if isinstance(of, dict):
         models = [derived for derived in (_derived(model, of) for model in models) if derived] or models
     named = [of.get(key) for key in ("name", "kind")] if isinstance(of, dict) else []
@@ -192,23 +218,28 @@ def _tag_of(model: type[BaseModel], key: str) -> object:
     return values[0] if len(values) == 1 else object()
 
 
-def _models_at(root: type[BaseModel], names: Sequence[str]) -> list[type[BaseModel]]:
+def _models_at(
+    root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]
+) -> list[type[BaseModel]]:
     models = [root]
-    for name in names:
+    for place, name in enumerate(names):
         if name.isdigit():
             continue
+        if not any(name in model.model_fields for model in models):  # it belongs to what the table names
+            models = _known_models(root, names[:place], table)
         inner: list[type[BaseModel]] = []
         for model in models:
-            if name in model.model_fields:
-                inner += _models_in(model.model_fields[name].annotation)
+            fields = _fields_of(model)
+            if name in fields:
+                inner += _models_in(fields[name].annotation)
         models = inner
     return models
 
 
-def _known_values(root: type[BaseModel], names: Sequence[str]) -> list[str]:
+def _known_values(root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]) -> list[str]:
     """Possible values of a key that distinguishes variants of a table."""
     values: list[str] = []
-    for model in _models_at(root, names[:-1]):
+    for model in _models_at(root, names[:-1], table):
         annotation = model.model_fields[names[-1]].annotation if names[-1] in model.model_fields else None
         values += [str(value) for value in getattr(annotation, "__args__", ())]
     return values

@@ -63,9 +63,12 @@ def flag_of(table: str, key: str) -> str:
 
 
 def value_at(table: object, names: Sequence[str]) -> object:
-    """The value at a dotted key, split into its parts; None if there is none."""
+    """The value at a dotted key, split into its parts, places in lists among them; None if there is none."""
     for name in names:
-        table = table.get(name) if isinstance(table, dict) else None
+        if isinstance(table, list):
+            table = table[int(name)] if name.isdigit() and int(name) < len(table) else None
+        else:
+            table = table.get(name) if isinstance(table, dict) else None
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -11,11 +12,38 @@ from torch import nn
 
 from gossipfl.errors import InvalidTask
 from gossipfl.layout import SharePolicy
+from topology.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from gossipfl.tasks.task import Task
 
-__all__ = ["require_fields"]
+__all__ = ["require_field_names", "require_fields"]
+
+
+def require_field_names(declared: type[Task], given: Mapping[str, Any]) -> None:
+    """Require that what is given for a task are its fields, and that none is lacking.
+
+    Raises
+    ------
+    InvalidTask
+    """
+    fields = [each for each in dataclasses.fields(declared) if each.init]
+    names = [each.name for each in fields]
+    unknown = sorted(given.keys() - set(names))
+    if unknown:
+        raise InvalidTask(
+            f"a task has no {unknown[0]!r}",
+            expected=", ".join(names),
+            remedy=did_you_mean(unknown[0], names),
+        )
+    missing = dataclasses.MISSING
+    needed = [each.name for each in fields if each.default is missing and each.default_factory is missing]
+    if lacking := [name for name in needed if name not in given]:
+        raise InvalidTask(
+            f"the task has no {' and no '.join(lacking)}",
+            expected='Task(name="a name", model=…, data=…): model() -> torch.nn.Module, data() -> Dataset',
+            got=", ".join(given),
+        )
 
 
 def require_fields(task: Task) -> None:

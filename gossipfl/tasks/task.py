@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.evaluation import Evaluator
 from gossipfl.tasks.factory import constants_digest, made, require_common_start, untrained_digest
 from gossipfl.tasks.failures import failures_named
-from gossipfl.tasks.fields import require_fields
+from gossipfl.tasks.fields import require_field_names, require_fields
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
@@ -82,8 +82,8 @@ class Task:
     Raises
     ------
     InvalidTask
-        If a field cannot be what it is declared to be, or ``model`` does not give a new and equal module each
-        time.
+        If a field is missing, unknown or cannot be what it is declared to be, or ``model`` does not give a new and
+        equal module each time.
 
     Examples
     --------
@@ -113,6 +113,12 @@ class Task:
     device: torch.device | None = None
     constant: frozenset[str] = frozenset()
     _body: nn.Module | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __new__(cls, **given: Any) -> Self:  # noqa: ANN401 - its fields
+        """Name fields that are missing or unknown, which Python would say of `__init__`."""
+        if given:  # copies are made without any
+            require_field_names(cls, given)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         require_fields(self)

@@ -220,6 +220,10 @@ def override_all(table: dict[str, Any], overrides: Sequence[str]) -> None:
     ------
     InvalidScenario
     """
+    if isinstance(overrides, str):  # a text is a sequence of its letters
+        raise InvalidScenario(
+            "overrides are a list", expected=f"overrides=[{overrides!r}]", got=f"the text {overrides!r}"
+        )
     for given in sorted(overrides, key=_sets_no_name):
         _override(table, given)
 

@@ -65,8 +65,13 @@ def advise(  # noqa: PLR0917 - options of the command line
     if outer is not None:
         from topology.catalogue import build
         from topology.cli.outer import print_outer
+        from topology.errors import InvalidParameter
 
         named = build(outer, implied={"n": nodes, "seed": seed})
+        if named.sequence.n != nodes:
+            raise InvalidParameter(
+                f"{outer} has another number of nodes than --nodes", expected=nodes, got=named.sequence.n
+            )
         choice = adviser.advise_outer(
             named.sequence,
             message_bytes=bytes_of(model),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,26 @@ FIELDS = [
     ({"refresh_seconds": "1h"}, "positive, finite number of seconds; got 1h"),
     ({"refresh_seconds": 0}, "positive, finite number of seconds; got 0"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"model": 1}, r"the task has no name and no data; expected Task\(name=.*; got model"),
+        (
+            {"name": "a", "modell": nn.Identity, "data": data},
+            r"no 'modell'; expected name, model.*Did you mean 'model'\?",
+        ),
+    ],
+)
+def test_fields_that_are_missing_or_unknown_are_named(given, said):
+    with pytest.raises(InvalidTask, match=said):
+        Task(**given)
+
+
+def test_a_copy_of_a_task_is_equal():
+    mine = task()
+    assert copy.copy(mine) == mine
 
 
 @pytest.mark.parametrize(("changes", "said"), FIELDS)

@@ -121,6 +121,11 @@ def test_an_override_that_is_none_is_refused(override):
         small(override)
 
 
+def test_one_text_is_no_list_of_overrides():
+    with pytest.raises(InvalidScenario, match=r"expected overrides=\['network\.loss=0\.2'\]"):
+        load_scenario("digits", overrides="network.loss=0.2")
+
+
 def test_an_override_that_descends_into_a_value_is_refused():
     with pytest.raises(InvalidScenario, match="plain value"):
         small("seed.x=3")
@@ -249,6 +254,27 @@ def test_an_unknown_key_is_recognised_by_its_value():
     table["algorithm"]["mode"] = "somewhere"
     with pytest.raises(InvalidScenario, match=r"known are codec, degree, variant, weights"):
         load_scenario(table)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"algorithm": {"flow": {"capcity": 3}}}, r"flow\.capcity: .*Did you mean 'capacity'\?$"),
+        ({"algorithm": {"flow": {"xyz": 3}}}, r"'xyz'; known are capacity, kind, reserve, useful$"),
+        ({"algorithm": {"flow": {"xyz": "randomized"}}}, r"Did you mean 'kind', which takes 'randomized'\?$"),
+        (
+            {"algorithm": {"flow": {"kind": "randomised"}}},
+            r"or 'randomized'; got 'randomised'\. Did you mean 'randomized'\?$",
+        ),
+        ({"algorithm": {"sharing": {"part": 3}}}, r"sharing\.part: .*Did you mean 'parts'\?$"),
+        ({"outgoing": [{"kind": "clip", "nrm": 1}]}, r"outgoing\.0\.nrm: .*Did you mean 'norm'\?"),
+        ({"churn": {"events": [{"at": 1, "action": "dropp"}]}}, r"got 'dropp'\. Did you mean 'drop'\?"),
+    ],
+)
+def test_keys_and_words_of_tables_in_tables_have_hints(table, said):
+    algorithm = {"name": "gossip_learning", **table.get("algorithm", {})}
+    with pytest.raises(InvalidScenario, match=said):
+        load_scenario({"population": {"nodes": 8}, **table, "algorithm": algorithm})
 
 
 @pytest.mark.parametrize("given", [{"population": {"nodes": 8}}, 3, None])

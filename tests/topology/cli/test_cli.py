@@ -251,3 +251,5 @@ def test_advise_chooses_an_outer_step_and_local_steps():
     assert (
         "second moments is not known" in run("advise", "-n", 6, "--outer", "matcha:(ring:6)", code=2).stderr
     )
+    said = run("advise", "-n", 9, "--outer", "ring:10", code=2).stderr
+    assert "ring:10 has another number of nodes than --nodes; expected 9; got 10" in said
