@@ -93,7 +93,7 @@ class Contestant:
         self.engine = Engine(self.world, compile_when=compile_when, threads=threads, device=device)
         self.evaluator = Evaluator(self.world, expected_rows=0, compile_when=compile_when, threads=threads)
         self.rounds = 0
-        self.drawing = self.evaluating = 0.0
+        self.evaluating = 0.0
         self.accuracy = float("nan")
 
     def go(self, rounds, evaluate_every):
@@ -101,14 +101,8 @@ class Contestant:
         end = self.rounds + rounds
         while self.rounds < end:
             self.rounds = min(end, self.rounds + (evaluate_every or rounds))
-            windows = self.timeline.windows(self.rounds * TICKS_PER_SECOND)
-            while True:
-                started = time.perf_counter()
-                window = next(windows, None)
-                self.drawing += time.perf_counter() - started
-                if window is None:
-                    break
-                self.timeline.kept(self.engine.execute(window))
+            for _ in self.engine.follow(self.timeline, self.rounds * TICKS_PER_SECOND):
+                pass
             if evaluate_every:
                 started = time.perf_counter()
                 rows, nodes = self.engine.rows(), self.evaluator.nodes
@@ -143,15 +137,16 @@ def shares(workload, nodes, rounds, *, compile_when):
         spent["scatter rows"] += time.perf_counter() - started
 
     type(engine.table).write = written
-    contestant.drawing, engine.phases.waves, engine.phases.prepare = 0.0, 0.0, 0.0
+    phases = engine.phases
+    phases.waves = phases.prepare = phases.execute = 0.0
     started = time.perf_counter()
     contestant.go(rounds, 0)
     total = time.perf_counter() - started
     type(engine.table).write = write
     merge = merge_alone(workload, nodes, rounds, compile_when=compile_when)
     parts = {
-        "timeline": contestant.drawing,
-        "waves and blocks": engine.phases.waves + engine.phases.prepare,
+        "timeline": total - phases.waves - phases.prepare - phases.execute,
+        "waves and blocks": phases.waves + phases.prepare,
         "gather batches": watch.seconds["gather batches"],
         "gather rows and merge": min(merge, spent["merge and gradient"]),
         "gradient": max(0.0, spent["merge and gradient"] - merge),

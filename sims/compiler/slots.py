@@ -12,7 +12,7 @@ __all__ = ["NEVER", "places_kept", "slots_of"]
 NEVER = np.int64(2**62)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def slots_of(
     kind: np.ndarray,
     ref: np.ndarray,
@@ -101,7 +101,7 @@ def slots_of(
     return slot_of, slots, renamed  # type: ignore[return-value]  # numba returns Python integers
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def places_kept(
     kind: np.ndarray, node: np.ndarray, snapshot: np.ndarray, slot_of: np.ndarray, place: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -130,7 +130,7 @@ def compile_waves(
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _levels(
     kind: np.ndarray,
     node: np.ndarray,
@@ -210,7 +210,7 @@ def _levels(
     return level, step, made_at, np.maximum(read_until, begun_until), elided
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _order(level: np.ndarray, group: np.ndarray, kinds: int) -> tuple[np.ndarray, np.ndarray]:
     """Stable counting sort by (wave, group), and the end of each group of each wave."""
     waves = np.int64(0)

@@ -102,7 +102,7 @@ def padded(columns: NDArray[np.int64], *, size: int, n: int) -> NDArray[np.int64
     return np.ascontiguousarray(whole.reshape(6, blocks, size).transpose(1, 0, 2))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fill(
     columns: NDArray[np.int64],
     starts: NDArray[np.int64],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +19,13 @@ from gossipfl.outgoing import Pipeline
 from gossipfl.rows import Rows
 from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.operations import ON_ANSWER
-from sims.compiler.timeline import Window
-from sims.compiler.waves import Waves, compile_waves
+from sims.compiler.timeline import Timeline, Window
+from sims.engine.ahead import arranged_windows
+from sims.engine.arranging import Arranged, Arranger
 from sims.engine.batch_sizes import BatchSizes
 from sims.engine.batching import Batching
 from sims.engine.block import UpdateBlock
-from sims.engine.blocks import Blocks, block_size, card_block_size, cut, wave_width
+from sims.engine.blocks import Blocks, block_size, card_block_size
 from sims.engine.buffers import batch_buffer, batches_of, pool_of
 from sims.engine.device import device_of
 from sims.engine.first_table import first_table
@@ -34,12 +37,13 @@ from sims.engine.native_library import library
 from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
 from sims.engine.table import Outcome, Table
-from sims.engine.workers import Paces, Workers, torch_threads
+from sims.engine.workers import Workers, torch_threads
 from sims.world import World
 
 __all__ = ["Arrays", "Engine", "Phases"]
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,10 @@ _NUMBERS_AT_ONCE = 1 << 21
 
 @dataclass(slots=True)
 class Phases:
-    """Seconds of wall time spent in each phase of a run, and the updates done."""
+    """Seconds of wall time spent in each phase of a run, and the updates done.
+
+    Waves may be arranged by a thread while another executes those before.
+    """
 
     waves: float = 0.0
     prepare: float = 0.0
@@ -80,6 +87,8 @@ class Engine:
         Told while a window is executed which share of it is done.
     """
 
+    _needs_no_window = True  # besides its waves, so that the next one may be drawn
+
     def __init__(
         self,
         world: World,
@@ -99,9 +108,6 @@ class Engine:
         row_bytes = first.rows.element_size() * self.packing.width
         chosen = block_size if on_cpu else card_block_size
         self.block = block or chosen(row_bytes=row_bytes, nodes=everybody)
-        alone, shared = (wave_width(nodes=n, block=self.block, threads=count) for count in (1, threads))
-        self._widths = (alone, shared) if alone < self.block * threads else (shared,)
-        self._paces: dict[int, Paces[int]] = {}
         self._batching = Batching.of(world)
         self.vectorised = self._batching.holds
         self.workers = Workers(threads if self.vectorised and on_cpu else 1)
@@ -114,6 +120,7 @@ class Engine:
         else:  # nothing depends on how many samples there are
             batches = BatchSizes.alike(n, min(int(data.counts.min()), world.scenario.training.batch_size))
         self._groups = groups_of(algorithm.behaviour, batches, trains=trains)
+        self._arranger = Arranger(self._groups, nodes=n, block=self.block, threads=threads)
         self._updates = [
             UpdateBlock(
                 trainer=world.trainer,
@@ -145,6 +152,16 @@ class Engine:
 
         self._native = NativeBlocks(world.trainer, self._groups.all, self._buffers)
 
+    def follow(
+        self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None] = lambda first, last: None
+    ) -> Iterator[None]:
+        """Execute windows; where other threads share blocks, one of them draws the next window meanwhile."""
+        with closing(arranged_windows(timeline, self, until)) as windows:
+            for arranged in windows:
+                begins(*arranged.span)
+                self._carry_out(arranged)
+                yield
+
     def execute(self, window: Window) -> NDArray[np.int64]:
         """Execute a window.
 
@@ -153,18 +170,24 @@ class Engine:
         ndarray
             For each pending message its reference from now on (`Timeline.kept`).
         """
+        arranged = self.arrange(window)
+        self._carry_out(arranged)
+        return arranged.waves.pending
+
+    def arrange(self, window: Window) -> Arranged:
+        """Arrange a window, in any thread."""
         started = time.perf_counter()
-        groups, paces = self._groups, self._paces.setdefault(len(window).bit_length(), Paces())
-        native = self._is_native()
-        width = paces.choose(self._widths) if native else self._widths[0]
-        waves = compile_waves(
-            window,
-            groups.of,
-            capacity=width,
-            number_of_groups=len(groups.all),
-            training=groups.training,
-        )
-        compiled = time.perf_counter()
+        arranged = self._arranger(window, measured=self._is_native())
+        self.phases.waves += time.perf_counter() - started
+        return arranged
+
+    def aside(self, function: Callable[[], T]) -> Future[T] | None:
+        """Call a function in another thread while a window is carried out, if threads share its blocks."""
+        return self.workers.aside(function) if self._needs_no_window and self._native.shares else None
+
+    def _carry_out(self, arranged: Arranged) -> None:
+        """Change the models as a window's operations do."""
+        started, waves, native = time.perf_counter(), arranged.waves, self._is_native()
         self.table.make_room(waves.slots)
         if len(waves.first_node):
             self.table.copy(
@@ -172,21 +195,18 @@ class Engine:
             )
         prepared = time.perf_counter()
         with torch.no_grad(), torch_threads(), training_failures_named():
-            self._run_waves(waves, window)
-        self.phases.waves += compiled - started
-        self.phases.prepare += prepared - compiled
+            self._run_waves(arranged)
+        self.phases.prepare += prepared - started
         executed = time.perf_counter() - prepared
         if native:
-            paces.learn(width, executed / max(1, len(waves.node)))
+            self._arranger.learn(arranged, executed)
         self.phases.execute += executed
         self.phases.updates += len(waves.node)
-        return waves.pending
 
-    def _run_waves(self, waves: Waves, window: Window) -> None:
-        self._run(cut(waves, size=self.block, n=self.table.n), during=self.during)
+    def _run_waves(self, arranged: Arranged) -> None:
+        self._run(arranged.blocks, during=self.during)
         if self.world.scenario.training.enabled:
-            done = np.bincount(window.node[window.kind == self._groups.training], minlength=self.table.n)
-            self.table.steps += done * self.world.scenario.training.local_steps
+            self.table.steps += arranged.trainings * self.world.scenario.training.local_steps
 
     def _run(self, blocks: Blocks, *, during: Callable[[float], None] = lambda share: None) -> None:
         lines = self._lines(blocks)
@@ -223,7 +243,7 @@ class Engine:
 
     def _is_native(self) -> bool:
         """Whether blocks can be carried out without the interpreter."""
-        programmes = self._programmes.values()
+        programmes = tuple(self._programmes.values())  # there may be more while windows are arranged
         return (
             type(self.table) is Table
             and len(programmes) > 0

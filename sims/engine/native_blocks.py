@@ -40,6 +40,11 @@ class NativeBlocks:
     groups : sequence of Group
     buffers : sequence of sequence of BatchBuffer
         Of each thread, of each group.
+
+    Attributes
+    ----------
+    shares : bool
+        Whether threads shared the last blocks, as was measured.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class NativeBlocks:
         self._trainer, self._groups, self._buffers = trainer, groups, buffers
         self._sites: _Sites | None = None
         self._progress = np.zeros(40, dtype=np.int64)
+        self.shares = False
 
     def __call__(
         self,
@@ -83,11 +89,13 @@ class NativeBlocks:
         progress[:], progress[_CORE] = 0, -1
         kind = (min(count.bit_length(), _MANY), -(-count // len(blocks.wave_ends)))
         helpers: list[Future[int]] = []
+        self.shares = False
         try:
             code = 0
             while not code:
                 began, awake, before = time.perf_counter(), time.thread_time(), int(progress[_DONE])
-                split = workers.splits(kind)
+                measured = workers.are_complete  # what a thread does aside, it brings nothing here
+                split = workers.splits(kind) if measured else True
                 progress[_ALONE] = not split
                 if split and not helpers:
                     helpers = [
@@ -100,7 +108,8 @@ class NativeBlocks:
                 if code:
                     _join(helpers)
                 done = int(progress[_DONE])
-                if done > before:
+                if done > before and measured:
+                    self.shares = split
                     elapsed, awake = time.perf_counter() - began, time.thread_time() - awake
                     workers.learn(kind, split=split, pace=elapsed / (done - before), awake=awake / elapsed)
                 during(done / count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from sims.compiler.timeline import Window
+from sims.compiler.timeline import Timeline
 from sims.engine.engine import Arrays, Engine
 from sims.world import World
 
@@ -43,8 +43,14 @@ class Surroundings:
 class Execution(Protocol):
     """Whatever executes windows of a timeline, and has the state that these change."""
 
-    def execute(self, window: Window) -> Ints:
-        """Execute a window; return for each pending message its reference from now on (`Timeline.kept`)."""
+    def follow(
+        self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]
+    ) -> Iterator[None]:
+        """Execute all windows up to and including time ``until`` (ticks); yield after each.
+
+        The timeline may be ahead until this ends; when it is closed early, both are where they were after the last
+        window executed. Before each window ``begins`` is told when its first and last operations are, in ticks.
+        """
         ...
 
     def state(self) -> Arrays:

@@ -23,7 +23,7 @@ from gossipfl.training import Nodes
 from gossipfl.training.nodes import before_rest
 from sims.compiler.operations import ON_ANSWER, ON_RECEIPT
 from sims.compiler.timeline import TICKS_PER_SECOND, Window
-from sims.compiler.waves import Waves
+from sims.engine.arranging import Arranged
 from sims.engine.blocks import Blocks, padded
 from sims.engine.engine import Arrays, Engine
 from sims.engine.programme import Compile
@@ -48,6 +48,8 @@ class ReceivingEngine(Engine):
     others
         As of `Engine`.
     """
+
+    _needs_no_window = False
 
     def __init__(
         self,
@@ -103,7 +105,8 @@ class ReceivingEngine(Engine):
     def _outgoing(self) -> Pipeline:
         return IN_FULL  # receipts have done it
 
-    def _run_waves(self, waves: Waves, window: Window) -> None:
+    def _run_waves(self, arranged: Arranged) -> None:
+        waves, window = arranged.waves, arranged.window
         ends = waves.group_ends.reshape(-1)
         kinds = waves.group_ends.shape[1]
         group = np.repeat(np.tile(np.arange(kinds), len(waves)), np.diff(ends, prepend=0))

@@ -18,20 +18,22 @@ T = TypeVar("T")
 Way = TypeVar("Way")
 _CLEARLY = 1.1
 _OWN_CORE = 0.8  # share of the time: who gets less of one core would wait for a second one
-_FIRST_RETRIES = frozenset({4, 8, 16, 32})
+_FIRST_RETRIES = frozenset({2, 4, 8, 16, 32})
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
 
 class Paces(Generic[Way]):
     """Which of several ways is the fastest, as measured, and now and then measured again.
 
-    A first measurement may have met a busy moment, so the slower ways are soon tried again, then ever more rarely.
-    If one is faster than before, that alone counts: should it be chance, it costs a few more measurements.
+    A measurement may have met a busy moment, so whenever another way has become the fastest, the slower ones are soon
+    tried again, then ever more rarely. If one is faster than before, that alone counts: should it be chance, it
+    costs a few more measurements.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[Way, float] = {}
-        self._calls = 0
+        self._calls = 0  # since another way became the fastest
+        self._fastest: Way | None = None
 
     def choose(self, ways: Sequence[Way]) -> Way:
         """The way to go next: the first unless another is clearly faster, or one not tried (lately)."""
@@ -40,6 +42,9 @@ class Paces(Generic[Way]):
                 return way
         self._calls += 1
         ranked = sorted(ways, key=lambda way: self._seconds[way] * (1 if way == ways[0] else _CLEARLY))
+        if ranked[0] != self._fastest:
+            self._fastest, self._calls = ranked[0], 0
+            return ranked[0]
         if len(ranked) == 1 or (self._calls % _CALLS_BEFORE_RETRY and self._calls not in _FIRST_RETRIES):
             return ranked[0]
         return ranked[1 + self._calls % (len(ranked) - 1)]
@@ -78,6 +83,7 @@ class Workers:
         )
         self._paces: dict[Hashable, Paces[bool]] = {}
         self._awake = 1.0
+        self._aside: Future[Any] | None = None
 
     def share(self, run: Callable[[int, int, int], None], start: int, end: int) -> None:
         """Call ``run(thread, first, last)`` on consecutive parts of ``start … end``; return when all are done."""
@@ -115,6 +121,16 @@ class Workers:
         """Call a function in another thread; there are as many others as ``threads`` without the caller's."""
         assert self._pool is not None  # noqa: S101 - whoever is alone starts nothing
         return self._pool.submit(function, *arguments)
+
+    def aside(self, function: Callable[[], T]) -> Future[T]:
+        """Call a function in another thread, which shares no work until that is done."""
+        self._aside = future = self.start(function)
+        return future
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether no thread is busy with what it was given `aside`."""
+        return self._aside is None or self._aside.done()
 
     def _run(self, run: Callable[[int, int, int], None], start: int, end: int, count: int) -> None:
         bounds = [start + (end - start) * k // count for k in range(count + 1)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sims.compiler.timeline import Timeline, Window, conditions_of, ticks
+from sims.compiler.timeline import Timeline, conditions_of, ticks
 from sims.engine import Engine
 from sims.engine.engine import Arrays
 from sims.engine.part import Everybody, Part
@@ -70,19 +71,18 @@ class MessageDriven(Simulation):
 
     def advance(self, rounds: float, *, between: Callable[[], bool]) -> bool:
         """Execute windows until ``rounds``."""
-        for window in self._timeline.windows(ticks(self.seconds(rounds))):
-            self.engine.during = self._share_of(window)
-            self._timeline.kept(self._execution.execute(window))
-            if between():
-                return False
+        until = ticks(self.seconds(rounds))
+        with closing(self._execution.follow(self._timeline, until, begins=self._begin)) as windows:
+            for _ in windows:
+                if between():
+                    return False
         self._require_same_ages()
         return True
 
-    def _share_of(self, window: Window) -> Callable[[float], None]:
-        """Tell of the rounds that are done when a share of a window is."""
-        first, last = (float(window.time[place]) if len(window) else 0.0 for place in (0, -1))
+    def _begin(self, first: int, last: int) -> None:
+        """Tell from now on of the rounds that are done when a share of a window is."""
         period = ticks(self._scenario.network.period)
-        return lambda share: self.during((first + share * (last - first)) / period)
+        self.engine.during = lambda share: self.during((first + share * (last - first)) / period)
 
     def _require_same_ages(self) -> None:
         """Refuse an algorithm whose ages are others than those by which its messages were sent."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_RECEIPT
-from sims.compiler.timeline import Window
+from sims.compiler.timeline import Timeline, Window
 from sims.engine.engine import Arrays, Engine
 from sims.sharding.partition import Partition
 from sims.sharding.post import Post
@@ -44,6 +44,15 @@ class ShardMessages:
         self._holders = np.zeros(0, dtype=np.int64)  # of all snapshots
         self._held = np.zeros(0, dtype=np.int64)  # those that are here, increasing
         self._slots = np.zeros(0, dtype=np.int64)  # and their slots
+
+    def follow(
+        self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]
+    ) -> Iterator[None]:
+        """Do the shard's operations of all windows; yield after each."""
+        for window in timeline.windows(until):
+            begins(*window.span)
+            timeline.kept(self.execute(window))
+            yield
 
     def execute(self, window: Window) -> Ints:
         """Do the shard's operations of a window; return how pending messages are known from now on."""

@@ -47,6 +47,11 @@ class Window:
     def __len__(self) -> int:
         return len(self.kind)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """When the first and last operations are, in ticks; 0 if there are none."""
+        return (int(self.time[0]), int(self.time[-1])) if len(self) else (0, 0)
+
 
 class Timeline:
     """Everything that happens in a network, except what the models learn.
@@ -171,6 +176,10 @@ class Timeline:
             for part, value in parts.items()
             for name, array in zip(value._fields, value, strict=True)
         }
+
+    def copied_state(self) -> dict[str, Any]:
+        """`state`, which nothing that happens later changes."""
+        return {name: array.copy() for name, array in self.state().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a value of `state`."""

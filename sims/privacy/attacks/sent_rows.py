@@ -188,8 +188,8 @@ class Setting:
             indptr=indptr,
             expected_updates=scenario.population.nodes * scenario.stop.rounds * expected_runs,
         )
-        for window in timeline.windows(ticks(scenario.stop.rounds * scenario.network.period)):
-            timeline.kept(engine.execute(window))
+        for _ in engine.follow(timeline, ticks(scenario.stop.rounds * scenario.network.period)):
+            pass
         rows, size = engine.rows().clone(), world.layout.shared_size
         steps = int(engine.state()["steps"].max())
         engine.close()
