@@ -51,6 +51,16 @@ def _permuted(position: int, count: int, key: int) -> int:
             return position
 
 
+@njit(cache=True, inline="always", _nrt=False)
+def _of_node(
+    node: int, updates: int, local_steps: int, start: int, steps: Any, offsets: Any, numbers: Any
+) -> tuple[int, int, int, int]:
+    """Of a node's next draws: its first sample, how many it has, its step, and its key."""
+    first = offsets[node]
+    step = steps[node] + updates * local_steps
+    return first, offsets[node + 1] - first, step, _mix(start ^ uint64(numbers[node]))
+
+
 @njit(cache=True, forceinline=True, _nrt=False)
 def _sample(
     indices: np.ndarray, first: int, count: int, step: int, s: int, size: int, of_node: int
@@ -100,10 +110,9 @@ def gather_batches(
     for b in range(len(node)):
         if node[b] >= len(numbers):
             continue
-        first = offsets[node[b]]
-        count = offsets[node[b] + 1] - first
-        step = steps[node[b]] + updates[b] * local_steps
-        of_node = _mix(start ^ uint64(numbers[node[b]]))
+        first, count, step, of_node = _of_node(
+            node[b], updates[b], local_steps, start, steps, offsets, numbers
+        )
         for k in range(local_steps):
             for s in range(size):
                 sample = _sample(indices, first, count, step + k, s, size, of_node)
@@ -141,10 +150,9 @@ def _draw(
     for b in range(rows):
         if node[b] >= nodes:
             continue
-        first = offsets[node[b]]
-        count = offsets[node[b] + 1] - first
-        step = steps[node[b]] + updates[b] * local_steps
-        of_node = _mix(start ^ uint64(numbers[node[b]]))
+        first, count, step, of_node = _of_node(
+            node[b], updates[b], local_steps, start, steps, offsets, numbers
+        )
         for k in range(local_steps):
             for s in range(size):
                 place = (b * local_steps + k) * size + s

@@ -89,7 +89,7 @@ class NativeBlocks:
         progress[:], progress[_CORE] = 0, -1
         kind = (min(count.bit_length(), _MANY), -(-count // len(blocks.wave_ends)))
         helpers: list[Future[int]] = []
-        self.shares = False
+        self.shares, learned = False, False
         try:
             code = 0
             while not code:
@@ -108,8 +108,9 @@ class NativeBlocks:
                 if code:
                     _join(helpers)
                 done = int(progress[_DONE])
-                if done > before and measured:
-                    self.shares = split
+                # In the last slice threads run out of blocks: it counts only where it is the only one.
+                if done > before and measured and not (code and learned):
+                    self.shares, learned = split, True
                     elapsed, awake = time.perf_counter() - began, time.thread_time() - awake
                     workers.learn(kind, split=split, pace=elapsed / (done - before), awake=awake / elapsed)
                 during(done / count)

@@ -25,9 +25,9 @@ _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machine
 class Paces(Generic[Way]):
     """Which of several ways is the fastest, as measured, and now and then measured again.
 
-    A measurement may have met a busy moment, so whenever another way has become the fastest, the slower ones are soon
-    tried again, then ever more rarely. If one is faster than before, that alone counts: should it be chance, it
-    costs a few more measurements.
+    A measurement may have met a busy moment, so whenever another way has become the fastest, the slower ones are
+    soon tried again, then ever more rarely. If one is faster than before, that alone counts: should it be chance,
+    it costs a few more measurements.
     """
 
     def __init__(self) -> None:

@@ -250,6 +250,36 @@ def test_ways_that_met_a_busy_moment_are_tried_again():
     assert 80 < ways.count("shared") < 100
 
 
+def test_a_moment_in_which_another_way_was_faster_is_soon_forgotten():
+    paces, ways = Paces(), []
+    for call in range(200):
+        ways.append(paces.choose(("alone", "shared")))
+        busy = 100 <= call < 104
+        paces.learn(ways[-1], {"alone": 2.0, "shared": 9.0 if busy else 1.0}[ways[-1]])
+    assert ways[:100].count("shared") > 90
+    assert "alone" in ways[100:104]
+    assert ways[104:].count("alone") < 8
+
+
+@pytest.mark.parametrize("is_aside", [False, True])
+def test_what_threads_bring_is_not_measured_while_one_is_aside(is_aside, monkeypatch):
+    """It would seem that they bring nothing; and who may draw the next window must have been measured."""
+    learned, given = [], threading.Event()
+    monkeypatch.setattr(Workers, "learn", lambda workers, kind, **options: learned.append(options))
+
+    def last(node):
+        if node == 19:
+            given.set()
+
+    run, _ = of_waves([1] * 20, last, 2)
+    workers = Workers(2, always=True)
+    if is_aside:
+        workers.aside(lambda: given.wait(60))
+    run(workers)
+    assert bool(learned) is not is_aside
+    workers.close()
+
+
 def test_who_has_no_core_to_itself_is_left_alone():
     workers = Workers(2)
     for awake, expected in ((1.0, True), (0.4, False), (1.0, True)):
