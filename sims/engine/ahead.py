@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
@@ -27,7 +27,7 @@ class Arranging(Protocol):
         ...
 
 
-def arranged_windows(timeline: Timeline, engine: Arranging, until: int) -> Iterator[Arranged]:
+def arranged_windows(timeline: Timeline, engine: Arranging, until: int) -> Generator[Arranged, None, None]:
     """Yield windows up to and including time ``until``, arranged; the caller carries each out before the next.
 
     When the caller closes this early, the timeline is as it was after the window yielded last.

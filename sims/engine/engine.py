@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -154,7 +154,7 @@ class Engine:
 
     def follow(
         self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None] = lambda first, last: None
-    ) -> Iterator[None]:
+    ) -> Generator[None, None, None]:
         """Execute windows; where other threads share blocks, one of them draws the next window meanwhile."""
         with closing(arranged_windows(timeline, self, until)) as windows:
             for arranged in windows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class ShardMessages:
         self._held = np.zeros(0, dtype=np.int64)  # those that are here, increasing
         self._slots = np.zeros(0, dtype=np.int64)  # and their slots
 
-    def follow(self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]) -> Iterator[None]:
+    def follow(self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]) -> Generator[None, None, None]:
         """Do the shard's operations of all windows; yield after each."""
         for window in timeline.windows(until):
             begins(*window.span)
