@@ -43,7 +43,9 @@ class Surroundings:
 class Execution(Protocol):
     """Whatever executes windows of a timeline, and has the state that these change."""
 
-    def follow(self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]) -> Generator[None, None, None]:
+    def follow(
+        self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]
+    ) -> Generator[None, None, None]:
         """Execute all windows up to and including time ``until`` (ticks); yield after each.
 
         The timeline may be ahead until this ends; when it is closed early, both are where they were after the last

@@ -45,7 +45,9 @@ class ShardMessages:
         self._held = np.zeros(0, dtype=np.int64)  # those that are here, increasing
         self._slots = np.zeros(0, dtype=np.int64)  # and their slots
 
-    def follow(self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]) -> Generator[None, None, None]:
+    def follow(
+        self, timeline: Timeline, until: int, *, begins: Callable[[int, int], None]
+    ) -> Generator[None, None, None]:
         """Do the shard's operations of all windows; yield after each."""
         for window in timeline.windows(until):
             begins(*window.span)
