@@ -1,9 +1,9 @@
-"""Recurrent layers, attention and linear layers that can be batched over parameters.
+"""Recurrent layers, attention, convolutions and linear layers that can be batched over parameters.
 
 torch's GRU, LSTM and RNN layers call fused operators, for which ``vmap`` has no rule. Under this mode they are
 computed by `gossipfl.tasks.batched_recurrence`, so that a simulation can train many models at once; a peer with
-its one model keeps the fused operators. Attention of all rows is one call of its own fused operator, and a linear
-layer one product a row.
+its one model keeps the fused operators. Attention of all rows is one call of its own fused operator, as are
+convolutions, and a linear layer one product a row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from gossipfl.tasks.batched_attention import attention
-from gossipfl.tasks.batched_pooling import POOLING, max_pool
+from gossipfl.tasks.batched_convolution import CONVOLUTIONS, convolution
+from gossipfl.tasks.batched_pooling import POOLING, RECTIFIERS, max_pool, rectified
 from gossipfl.tasks.batched_recurrence import gru_layer, lstm_layer, plain_layer
 from gossipfl.tasks.native_lstm import is_native
 
@@ -148,6 +149,25 @@ def _known(tensor: Tensor) -> bool:
         return bool(tensor)
 
 
+_ORDER_OF_MEMORY = "view size is not compatible", "querying is_contiguous inside of vmap"
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Call an operator; if it needs it, on copies in the order of memory that a convolution of one row has."""
+    try:
+        return function(*args, **kwargs)
+    except RuntimeError as error:
+        if not any(reason in str(error) for reason in _ORDER_OF_MEMORY):
+            raise
+    copies = [each.contiguous() if isinstance(each, Tensor) else each for each in args]
+    return function(*copies, **kwargs)
+
+
+_OF_IMAGES: dict[Callable[..., Any], Callable[..., Any]] = {
+    **dict.fromkeys(CONVOLUTIONS, convolution),
+    **dict.fromkeys(RECTIFIERS, rectified),
+    **dict.fromkeys(POOLING, max_pool),
+}
 _BY_NAME: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "linear": _linear}
 
 
@@ -172,8 +192,8 @@ class BatchableOperators(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its decomposition."""
-        if func in POOLING:
-            return max_pool(*args, **(kwargs or {}))
+        if (own := _OF_IMAGES.get(func)) is not None:
+            return own(*args, **(kwargs or {}))
         if func is functional.multi_head_attention_forward:
             with self:
                 return _multi_head(*args, **(kwargs or {}))
@@ -185,7 +205,7 @@ class BatchableOperators(TorchFunctionMode):
         rule = _decompositions().get(func)
         if rule is not None and rule not in _CELLS and not (len(args) > 2 and isinstance(args[2], list)):
             rule = None
-        return (rule or func)(*args, **(kwargs or {}))
+        return _called(rule or func, args, kwargs or {})
 
 
 class NativeRecurrence(TorchFunctionMode):

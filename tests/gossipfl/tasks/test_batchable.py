@@ -115,3 +115,109 @@ def test_pooling_and_its_gradient_are_torchs_bit_for_bit(window: Any, sliced: bo
     with BatchableOperators():
         graph = make_fx(vmap(pool))(images.detach())
     assert any("maximum" in str(node.target) for node in graph.graph.nodes) == sliced
+
+
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "plain": ((4, 3, 3, 3), {"padding": 1}),
+    "odd": ((5, 3, 3, 2), {"bias": False}),
+    "strided": ((4, 3, 3, 3), {"stride": (2, 1), "padding": (1, 0), "dilation": 2}),
+    "of groups": ((6, 1, 3, 3), {"groups": 3, "padding": 1}),
+    "same": ((4, 3, 3, 3), {"padding": "same"}),
+}
+
+
+def convolved(kind: str, rows: int = ROWS) -> tuple[Any, tuple[Tensor, ...]]:
+    """A convolution of one row, and arguments of many."""
+    shape, options = CONVOLUTIONS[kind]
+    options = dict(options)
+    generator = torch.Generator().manual_seed(0)
+    shapes = (rows, SAMPLES, 3, 9, 8), (rows, *shape), (rows, shape[0])
+    given = tuple(torch.randn(each, generator=generator) for each in shapes)
+    given = given if options.pop("bias", True) else given[:2]
+    return lambda *tensors: functional.conv2d(*tensors, **options), given
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@pytest.mark.parametrize("shared", [None, 0, 1])
+def test_convolutions_of_many_rows_are_those_of_each(kind: str, shared: int | None) -> None:
+    """Also of images, or of a weight, that all rows have in common."""
+    convolve, given = convolved(kind)
+    given = tuple(each[0] if k == shared else each for k, each in enumerate(given))
+    places = tuple(None if k == shared else 0 for k in range(len(given)))
+    for tensor in given:
+        tensor.requires_grad_()
+    with BatchableOperators():
+        found = vmap(convolve, places)(*given)
+    expected = torch.stack(
+        [convolve(*(t if k == shared else t[r] for k, t in enumerate(given))) for r in range(ROWS)]
+    )
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    for one, other in zip(
+        torch.autograd.grad((found * weights).sum(), given),
+        torch.autograd.grad((expected * weights).sum(), given),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_a_row_is_convolved_alike_to_the_bit_wherever_it_stands(kind: str) -> None:
+    """For shards cut blocks otherwise than one machine does."""
+    convolve, given = convolved(kind, rows=8)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(2))
+
+    def outcome(*tensors: Tensor) -> tuple[Tensor, ...]:
+        tensors = tuple(each.clone().requires_grad_() for each in tensors)
+        with BatchableOperators():
+            found = vmap(lambda *given: functional.max_pool2d(functional.relu(convolve(*given)), 2))(*tensors)
+        return found.detach(), *torch.autograd.grad((found**2).sum(), tensors)
+
+    for one, other in zip(outcome(*given), outcome(*(each[order] for each in given)), strict=True):
+        assert torch.equal(one[order], other)
+
+
+@pytest.mark.parametrize("after", ["view", "group_norm"])
+def test_what_needs_one_order_of_memory_follows_a_convolution(after: str) -> None:
+    """In the other order ``view`` and norms of groups are refused in ``vmap``."""
+    convolve, given = convolved("plain")
+
+    def of_row(*tensors: Tensor) -> Tensor:
+        found = convolve(*tensors)
+        return found.view(SAMPLES, -1) if after == "view" else functional.group_norm(found, 2)
+
+    with BatchableOperators():
+        together = vmap(of_row)(*given)
+    torch.testing.assert_close(together, torch.stack([of_row(*row) for row in zip(*given, strict=True)]))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_pooled_positive_parts_and_their_gradient_are_torchs_bit_for_bit(inplace: bool) -> None:
+    """Maxima come first, of fewer numbers."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(-3, 3, (ROWS, SAMPLES, 2, 8, 8), generator=generator).double().requires_grad_()
+    weights = torch.randn(ROWS, SAMPLES, 2, 4, 4, generator=generator, dtype=torch.float64)
+
+    def of_row(row: Tensor) -> Tensor:
+        return functional.max_pool2d(functional.relu(row + 0, inplace=inplace), 2)
+
+    with BatchableOperators():
+        together = vmap(of_row)(images)
+    both = together, torch.stack([of_row(row) for row in images])
+    torch.testing.assert_close(*both, rtol=0, atol=0)
+    gradients = [torch.autograd.grad((each * weights).sum(), images)[0] for each in both]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_what_has_changed_meanwhile_is_pooled_as_it_is(changed: int) -> None:
+    def of_row(row: Tensor) -> Tensor:
+        before = row + 0
+        both = before, functional.relu(before)
+        both[changed].sub_(1)
+        return functional.max_pool2d(both[1], 2)
+
+    images = torch.randn(ROWS, SAMPLES, 2, 8, 8)
+    with BatchableOperators():
+        together = vmap(of_row)(images)
+    torch.testing.assert_close(together, torch.stack([of_row(row) for row in images]), rtol=0, atol=0)
