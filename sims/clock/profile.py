@@ -32,7 +32,7 @@ from gossipfl.settings import TrainingSettings
 from gossipfl.training import Nodes
 from sims.clock.plain import Arrays, under, within
 
-__all__ = ["ExchangeProfile", "Rehearsal", "RoundProfile"]
+__all__ = ["CountedTraining", "ExchangeProfile", "Rehearsal", "RoundProfile"]
 
 _OF_NODES = ("rows", "ages", "steps", "optimiser_state")
 
@@ -82,15 +82,21 @@ class RoundProfile:
         return cls(exchanges=each, steps_after=steps_after)
 
 
-class _CountedTraining:
-    """Training that counts its steps, and moves parameters by ``shift`` in each."""
+class CountedTraining:
+    """Training that counts its steps, and moves parameters by ``shift`` in each.
 
-    def __init__(self, settings: TrainingSettings, layout: Layout, samples: int, shift: float) -> None:
+    Its methods are those of `gossipfl.algorithms.LocalTraining`.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, layout: Layout, samples: int, shift: float, *, nodes: int = 1
+    ) -> None:
         self.settings, self._layout, self._shift = settings, layout, shift
-        self.samples = torch.tensor([samples])
+        self.samples = torch.full((nodes,), samples)
         self.steps = 0
 
     def update(self, nodes: Nodes, steps: Tensor | None = None) -> Nodes:
+        """Count steps."""
         count = self.settings.local_steps if steps is None else int(steps.max())
         self.steps += count
         rows = nodes.rows.clone()
@@ -98,15 +104,18 @@ class _CountedTraining:
         return replace(nodes, rows=rows, ages=nodes.ages + count, steps=nodes.steps + count)
 
     def gradient(self, nodes: Nodes) -> tuple[Nodes, Tensor]:
+        """Count a step."""
         self.steps += 1
         gradients = nodes.rows.new_full((len(nodes), self._layout.trainable_size), self._shift)
         return replace(nodes, ages=nodes.ages + 1, steps=nodes.steps + 1), gradients
 
     def losses_of(self, nodes: Nodes, rows: Tensor, whose: Tensor) -> Tensor:
+        """Zeros."""
         del nodes, whose
         return rows.new_zeros(len(rows))
 
     def learning_rates(self, nodes: Nodes) -> Tensor:
+        """Some step size."""
         return nodes.rows.new_full((len(nodes), 1), 0.1)
 
 
@@ -188,7 +197,7 @@ class Rehearsal:
         )
 
     def _rehearsed(self, shift: float) -> tuple[Nodes, list[Tensor], list[tuple[AnyExchange, int]], int]:
-        local = _CountedTraining(self._settings, self._layout, self._samples, shift)
+        local = CountedTraining(self._settings, self._layout, self._samples, shift)
         context = RoundContext(
             local=local,
             shared_size=self._layout.shared_size,

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gossipfl.tasks.batchable import NativeRecurrence
 from gossipfl.tasks.batched_pooling import SlicedPooling
@@ -16,6 +15,7 @@ from gossipfl.tasks.samples import count, flatten, leaves, take, unflatten
 from sims.compiler.timeline.draws import PLAN, uniform
 from sims.engine.programme import Compile, Programme
 from sims.engine.workers import Workers, torch_threads
+from sims.metrics.living import Watching
 from sims.world import World
 
 __all__ = ["Evaluator"]
@@ -152,35 +152,22 @@ def _widest(world: World) -> int:
     inputs, targets = (take(tree, slice(0, _SAMPLES_TRIED)) for tree in world.own_tests[0])
     row = world.task.initial_row().to(world.dtype)[None]
     try:
-        widths = _Widths()  # type: ignore[no-untyped-call]
-        with torch.no_grad(), widths:
+        widths = _Widths()
+        with torch.no_grad(), Watching(widths.seen):
             world.task.evaluate(row, inputs, targets)
     except Exception:  # a metric may need more samples, and what fails on all of them is named there
         return guessed
     return max(guessed, int(widths.most) // min(_SAMPLES_TRIED, count(targets)))
 
 
-class _Widths(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Widths:
     """Notes the most numbers that an operation computes."""
 
     most: int = 0
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here: else torch imports its compiler at the first operation, a second's work."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Call an operation."""
-        found = func(*args, **(kwargs or {}))
+    def seen(self, operation: Any, found: Any) -> None:  # noqa: ANN401
+        """Take note of what an operation returned."""
         # Copies are of rows and samples, views of nothing.
-        if not func.is_view and func.overloadpacket not in _COPIES:
+        if not operation.is_view and operation.overloadpacket not in _COPIES:
             sizes = [leaf.numel() for leaf in leaves(found) if isinstance(leaf, Tensor)]
             self.most = max(self.most, *sizes, 0)
-        return found

@@ -8,10 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gossipfl.algorithms import Links
-from gossipfl.algorithms.author_calls import start_nodes
 from gossipfl.tasks.samples import leaves
-from gossipfl.training import Nodes
 from sims.compiler.timeline import Timeline, conditions_of, event_loop_was_compiled, ticks
 from sims.compiler.waves import compile_waves
 from sims.engine.batch_sizes import BatchSizes
@@ -24,6 +21,7 @@ from sims.engine.packing import Packing
 from sims.engine.spaces import space_left
 from sims.errors import NotEnoughDisk, NotEnoughMemory
 from sims.running.activations import working_bytes
+from sims.running.round_bytes import round_bytes
 from sims.scenario import Scenario
 from sims.world import World
 from sims.world.networks import round_network
@@ -104,13 +102,10 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     held = sum(leaf.numel() * leaf.element_size() for leaf in pool if isinstance(leaf, torch.Tensor))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
     if scenario.algorithm.in_rounds:
-        row, state = item * world.layout.size + 8, item * world.trainer.optimiser_state_size
-        kept = _auxiliary_bytes(scenario, world)
-        requirements = scenario.algorithm.of_rounds().requirements
-        beside = 2 * row if requirements.own_steps else 0  # gradients, directions
-        beside += 2 * row if requirements.server else 0  # what is sent there, with its weight, and comes back
+        row, held_at_once = item * world.layout.size + 8, round_bytes(world)
+        ends = _link_ends(scenario, world) if held_at_once.end else 0
         return MemoryEstimate(
-            rows=n * (3 * row + 2 * state + beside) + 2 * kept,
+            rows=int(n * held_at_once.node + ends * held_at_once.end),
             slots=0,
             data=held,
             timeline=0,
@@ -156,21 +151,10 @@ def _measuring_bytes(scenario: Scenario, world: World, row: int) -> int:
     return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + working_bytes(world) + drawn
 
 
-def _auxiliary_bytes(scenario: Scenario, world: World) -> int:
-    """Bytes of the algorithm's own state, found by starting it on two nodes with three link ends."""
-    algorithm, first = scenario.algorithm.of_rounds(world.layout), world.first_rows()[:1]
-    none = torch.zeros(3, dtype=torch.int64)
-    links = Links(owner=none, neighbours=none, weights=none.double())
-    nodes = Nodes.start(first.expand(2, -1), optimiser_state_size=world.trainer.optimiser_state_size)
-    started = start_nodes(algorithm, nodes, shared_size=world.layout.shared_size, links=links)
-    ends = 0
-    if algorithm.requirements.links:
-        matrix = round_network(scenario, class_counts=world.class_counts).sequence.matrix(0)
-        ends = matrix.nnz - scenario.population.nodes
-    return sum(
-        kept[0].numel() * kept.element_size() * (ends if len(kept) == 3 else scenario.population.nodes)
-        for kept in started.auxiliary.values()
-    )
+def _link_ends(scenario: Scenario, world: World) -> int:
+    """Ends of the links of the first round."""
+    matrix = round_network(scenario, class_counts=world.class_counts).sequence.matrix(0)
+    return int(matrix.nnz) - scenario.population.nodes
 
 
 def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
