@@ -60,7 +60,7 @@ class Living:
     def __init__(self) -> None:
         self.now = self.most = 0
         self.paused = False
-        self._known = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]
+        self._known = WeakIdKeyDictionary()
 
     def seen(self, operation: Any, found: Any) -> None:  # noqa: ANN401
         """Take note of what an operation returned."""

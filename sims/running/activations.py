@@ -1,4 +1,4 @@
-"""Memory that a block of models needs while it is trained: the outputs of its modules."""
+"""Memory that models need while they are trained or evaluated: outputs of their modules, and of operations."""
 
 from __future__ import annotations
 
@@ -7,20 +7,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gossipfl.tasks.samples import take
+from gossipfl.tasks.samples import count, take
 from sims.engine.blocks import block_size
+from sims.metrics.living import Living, Watching
 from sims.world import World
 
-__all__ = ["working_bytes"]
+__all__ = ["evaluating_bytes", "working_bytes"]
 
+_SAMPLES_TRIED = 2, 6
 _KEPT = 3  # outputs, their gradients, and what operators need on the way
 
 
 def working_bytes(world: World) -> int:
-    """Bytes of what is computed at a time in training; evaluations are cut to fit the cache."""
+    """Bytes of what is computed at a time in training."""
     nodes, row = world.scenario.population.nodes, world.dtype.itemsize * world.layout.size
     batch = min(world.scenario.training.batch_size, int(world.trainer.data.counts.max()))
     return _KEPT * block_size(row_bytes=row, nodes=5 * nodes) * batch * sum(_outputs_of_a_sample(world))
+
+
+def evaluating_bytes(world: World) -> int:
+    """Bytes of what is computed at a time for one model on all test samples; 0 where that cannot be told.
+
+    Evaluations are cut to blocks of models that fit the cache, of at least one.
+    """
+    row, (inputs, targets) = world.first_rows()[:1], max(world.own_tests, key=lambda tests: count(tests[1]))
+    samples = count(targets)
+    if samples <= max(_SAMPLES_TRIED):
+        return 0
+    found = []
+    for few in _SAMPLES_TRIED:
+        living = Living()
+        try:
+            with torch.no_grad(), Watching(living.seen):
+                world.task.evaluate(row, *(take(tree, slice(0, few)) for tree in (inputs, targets)))
+        except Exception:  # a metric may need more samples, and what fails on all of them is named there
+            return 0
+        found.append(living.most)
+    fewer, more = _SAMPLES_TRIED
+    return int((found[1] - found[0]) / (more - fewer) * samples)
 
 
 def _outputs_of_a_sample(world: World) -> list[int]:

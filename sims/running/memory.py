@@ -20,7 +20,7 @@ from sims.engine.local import NUMBERS_AT_ONCE
 from sims.engine.packing import Packing
 from sims.engine.spaces import space_left
 from sims.errors import NotEnoughDisk, NotEnoughMemory
-from sims.running.activations import working_bytes
+from sims.running.activations import evaluating_bytes, working_bytes
 from sims.running.round_bytes import round_bytes
 from sims.scenario import Scenario
 from sims.world import World
@@ -60,6 +60,8 @@ class MemoryEstimate:
         Libraries.
     disk : int
         Models in a file, which need no memory while nodes are asleep.
+    shards : int
+        Parts that a simulation is divided into: all else is of one of them.
     """
 
     rows: int
@@ -69,6 +71,7 @@ class MemoryEstimate:
     measuring: int = 0
     base: int = _LIBRARY_BYTES + _TRACING_BYTES + _EVENT_LOOP_BYTES
     disk: int = 0
+    shards: int = 1
 
     @property
     def total(self) -> int:
@@ -86,7 +89,8 @@ class MemoryEstimate:
         )
         shown = ", ".join(f"{name} {_readable(size)}" for name, size in parts if size)
         on_disk = f", and {_readable(self.disk)} on disk" if self.disk else ""
-        return f"{_readable(self.total)} ({shown}){on_disk}"
+        each = f" in each of {self.shards} shards" if self.shards > 1 else ""
+        return f"{_readable(self.total)} ({shown}){on_disk}{each}"
 
 
 def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
@@ -148,7 +152,8 @@ def _measuring_bytes(scenario: Scenario, world: World, row: int) -> int:
     chosen = 0 if measured is None or measured >= nodes else measured * row
     private = scenario.training.privacy is not None
     drawn = 8 * min(nodes * world.layout.size, NUMBERS_AT_ONCE) * _NOISE_TABLES if private else 0
-    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + working_bytes(world) + drawn
+    computed = max(working_bytes(world), evaluating_bytes(world))
+    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + computed + drawn
 
 
 def _link_ends(scenario: Scenario, world: World) -> int:
@@ -186,17 +191,18 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
     return slots / n
 
 
-def check_memory(estimate: MemoryEstimate, available: int) -> None:
-    """Refuse a run that would not fit.
+def check_memory(estimate: MemoryEstimate, available: int, *, together: int = 1) -> None:
+    """Refuse a run that would not fit; or as many shards together as are on a machine.
 
     Raises
     ------
     NotEnoughMemory
     """
-    if estimate.total > available:
+    if together * estimate.total > available:
+        each = f" for each of {together} shards on one machine" if together > 1 else ""
         raise NotEnoughMemory(
             "the run would not fit into memory",
-            expected=f"at most {_readable(available)}",
+            expected=f"at most {_readable(available / together)}{each}",
             got=str(estimate),
             remedy="Simulate fewer nodes, a smaller model, or in float32.",
         )

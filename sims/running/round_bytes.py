@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -138,14 +139,26 @@ class _Exchanges:
             place = {"round_number": self.round, "exchange": 0}
             keys = exchange_keys(torch.arange(len(rows)), seed=self._seed, **place)
             draws = Draws(keys=keys, common=common_key(seed=self._seed, **place))
-            sent = Sent(rows, outgoing.decoded(rows, draws), outgoing.columns(rows.shape[1], draws))
+            sent = Sent(rows, self._decoded(outgoing, rows, draws), outgoing.columns(rows.shape[1], draws))
         if isinstance(exchange, NeighbourRows):
-            self._living.paused = True  # simulations call rules for a few nodes at a time
-            combined = exchange.combined(sent.widened(nobody_around(sent.decoded)))
-            self._living.paused = False
-            return Mixed(rows=combined.clone(), sent=sent.whole)
+            around = sent.widened(nobody_around(sent.decoded))
+            return Mixed(rows=self._a_few_at_a_time(lambda: exchange.combined(around)), sent=sent.whole)
         if isinstance(exchange, LinkExchange):
             return sent.mixed(sent.decoded.clone())
         self._spare = None  # its memory is taken by the next sums, if nobody has them any more
         self._spare = sent.decoded.clone() if isinstance(exchange, Exchange) else None
         return sent.mixed(self._spare)
+
+    def _decoded(self, outgoing: Pipeline, rows: Tensor, draws: Draws) -> Tensor:
+        """Rows as receivers decode them."""
+        transformed, codec = outgoing.transform(rows, draws), outgoing.codec
+        if codec is None:
+            return transformed
+        return self._a_few_at_a_time(lambda: codec.compress(transformed, keys=draws.keys))
+
+    def _a_few_at_a_time(self, compute: Callable[[], Tensor]) -> Tensor:
+        """What simulations compute for a few nodes at a time: of that only the outcome grows with their number."""
+        self._living.paused = True
+        found = compute()
+        self._living.paused = False
+        return found.clone()

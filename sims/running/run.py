@@ -133,7 +133,15 @@ def run(
     )
     try:
         runner = Runner(
-            scenario, world, simulation, evaluator, directory, memory, on_progress, interrupted, audience
+            scenario,
+            world,
+            simulation,
+            evaluator,
+            directory,
+            simulation.memory or memory,
+            on_progress,
+            interrupted,
+            audience,
         )
         if directory is not None and not resume:
             directory.create(scenario)

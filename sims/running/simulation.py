@@ -14,6 +14,7 @@ from sims.engine.engine import Arrays
 from sims.engine.kept_rows import Stored
 from sims.metrics.evaluation import Evaluator
 from sims.running.measuring import Measured, measured
+from sims.running.memory import MemoryEstimate
 from sims.scenario import Scenario
 from sims.world import World
 
@@ -27,11 +28,14 @@ class Simulation(ABC):
     ----------
     during : callable
         Told now and then while it advances how many rounds are done.
+    memory : MemoryEstimate, optional
+        What one process needs, where a simulation is divided.
     """
 
     _scenario: Scenario
     engine: Engine | RoundEngine
     during: Callable[[float], None] = staticmethod(lambda rounds: None)
+    memory: MemoryEstimate | None = None
 
     @property
     def phases(self) -> Phases:

@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -91,7 +92,9 @@ class RayCrew:
     """
 
     def __init__(self, task: ShardTask, ray: ModuleType) -> None:
-        self._task, self._ray = task, ray
+        machines = sum(node["Alive"] for node in ray.nodes())
+        together = -(-task.partition.shards // max(1, machines))
+        self._task, self._ray = replace(task, together=together), ray
         self._actors: dict[int, Any] = {}
         self._lost = set(range(task.partition.shards))
         self._start()

@@ -44,6 +44,8 @@ class ShardTask:
     device : str
     memory : MemoryEstimate
         Of one shard.
+    together : int
+        How many of them share a machine's memory.
     """
 
     scenario: Scenario
@@ -52,6 +54,7 @@ class ShardTask:
     compile_when: Compile
     device: str
     memory: MemoryEstimate
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,7 +131,7 @@ class Shard:
 
     def __init__(self, task: ShardTask, shard: int, post: Post, *, world: World | None = None) -> None:
         scenario, self._post = task.scenario, post
-        check_memory(task.memory, available_memory())
+        check_memory(task.memory, available_memory(), together=task.together)
         world = build_world(scenario) if world is None else world
         part = ShardPart(task.partition, shard, post)
         self._in_rounds = scenario.algorithm.in_rounds

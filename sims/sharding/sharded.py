@@ -19,6 +19,7 @@ from sims.engine.engine import Arrays
 from sims.metrics.evaluation import Evaluator
 from sims.metrics.network_metrics import mean_model_metrics, observed_columns
 from sims.running.measuring import Measured
+from sims.running.memory import MemoryEstimate
 from sims.running.simulation import Simulation
 from sims.scenario import Scenario
 from sims.sharding.crew import Crew, ShardLost
@@ -48,9 +49,19 @@ class Sharded(Simulation):
     crew : Crew
     partition : Partition
     states : States
+    memory : MemoryEstimate, optional
+        Of one shard.
     """
 
-    def __init__(self, scenario: Scenario, crew: Crew, partition: Partition, states: States) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        crew: Crew,
+        partition: Partition,
+        states: States,
+        memory: MemoryEstimate | None = None,
+    ) -> None:
+        self.memory = memory
         self._scenario, self.crew, self.partition, self._states = scenario, crew, partition, states
         self._members = [partition.members(each) for each in range(partition.shards)]
         self._era, self._done, self._kept_at = 0, 0.0, 0.0

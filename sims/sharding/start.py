@@ -60,7 +60,7 @@ def sharded(
         lists = neighbour_lists(scenario, class_counts=world.class_counts)
         partition = divided(n, shards, pattern_of_lists(n, lists))
     whole = estimate_memory(scenario, world)
-    memory = replace(whole, rows=-(-whole.rows // shards), slots=-(-whole.slots // shards))
+    memory = replace(whole, rows=-(-whole.rows // shards), slots=-(-whole.slots // shards), shards=shards)
     task = ShardTask(
         scenario=scenario,
         partition=partition,
@@ -69,4 +69,4 @@ def sharded(
         device=device,
         memory=memory,
     )
-    return Sharded(scenario, crew(task, world), partition, states or MessageStates(partition))
+    return Sharded(scenario, crew(task, world), partition, states or MessageStates(partition), memory)
