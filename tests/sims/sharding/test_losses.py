@@ -1,8 +1,11 @@
 """Shards that are lost or fail, in threads of this process."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
-from sims.errors import SimulationError
+from sims.errors import NotEnoughMemory, SimulationError
 from sims.running import run
 from sims.sharding.crew import ShardLost, Threads
 from sims.sharding.start import sharded
@@ -93,3 +96,19 @@ def test_an_error_of_one_shard_is_the_error_of_the_run_and_none_waits_on():
 
     with pytest.raises(SimulationError, match="something is wrong here"):
         run(made, traces=TRACES, simulated_by=simulated_by)
+
+
+def test_shards_that_share_a_machine_must_fit_together(monkeypatch):
+    scenario = scenario_of("d_psgd", "stop.rounds=2")
+    seen = []
+
+    def crew(task, world):
+        return Threads(replace(task, together=2), world)
+
+    run(scenario, simulated_by=partial(sharded, shards=2), on_progress=seen.append)
+    needed = seen[0].memory.total
+    assert str(seen[0].memory).endswith(" in each of 2 shards")
+    monkeypatch.setattr("sims.sharding.shard.available_memory", lambda: int(1.9 * needed))
+    run(scenario, simulated_by=partial(sharded, shards=2))
+    with pytest.raises(NotEnoughMemory, match="for each of 2 shards on one machine"):
+        run(scenario, simulated_by=partial(sharded, shards=2, crew=crew))
