@@ -12,18 +12,29 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from gossipfl.caches import code_directory, is_ours
 
-__all__ = ["built", "has_compiler"]
+__all__ = ["built", "has_compiler", "vector_flags"]
 
 logger = logging.getLogger(__name__)
 
 _FLAGS = "-O3", "-std=c++17", "-shared", "-fPIC"
+_VECTORS = {
+    "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
+    "AVX2": ("-mavx2", "-mfma"),
+}
 
 
 def has_compiler() -> bool:
     """Whether a C++ compiler is on the path."""
     return _compiler() is not None
+
+
+def vector_flags() -> Sequence[str]:
+    """Flags for the widest vectors that torch uses on this processor."""
+    return _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())
 
 
 def built(name: str, source: str, flags: Sequence[str] = (), *, depends_on: str = "") -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gossipfl.kernels.building import built
+from gossipfl.kernels.building import built, vector_flags
 
 __all__ = ["OPERATORS", "is_available", "source"]
 
@@ -29,10 +29,6 @@ extern "C" int lstm_backward(const lstm::Layer* layer, const lstm::Gradients* by
   return lstm::backward(*layer, *by);
 }
 """
-_VECTORS = {
-    "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
-    "AVX2": ("-mavx2", "-mfma"),
-}
 _KEPT, _PADDED = 5, 16  # as in the source
 
 _LIBRARY: Any = torch.library.Library("gossipfl", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -87,9 +83,8 @@ class _Gradients(ctypes.Structure):
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    flags = _VECTORS.get(torch.backends.cpu.get_cpu_capability(), ())
     try:
-        found = ctypes.CDLL(str(built("lstm", source() + _INTERFACE, flags)))
+        found = ctypes.CDLL(str(built("lstm", source() + _INTERFACE, vector_flags())))
     except (OSError, subprocess.SubprocessError) as error:
         logger.info("recurrent layers are computed by torch's operators: %s", error)
         return None

@@ -1,7 +1,8 @@
 // Products of many small matrices, [B, M, K] by [B, K, N], each in order of k and so the same whatever B is.
 //
 // A library's batched product costs as much as two or three of these, for matrices of tens by tens. Two kernels, both
-// in tiles that stay in registers: `rows_of_b` where the second matrix lies along n, `dots` where both lie along k.
+// in tiles that stay in registers: `rows_of_b` where the second matrix lies along n, `dots` where both lie along k; of
+// many rows the second is turned first, which is little beside what follows. A bias, of N numbers, is what sums begin at.
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -39,15 +40,15 @@ inline void store(float* to, Vector<L> values) {
 
 // R rows by V vectors from column n on; the last vector of a matrix overlaps the one before it.
 template <int L, int R, int V>
-inline void tile(const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, float* out, int64_t K, int64_t N,
-                 int64_t n) {
+inline void tile(const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, const float* bias, float* out,
+                 int64_t K, int64_t N, int64_t n) {
   Vector<L> sums[R][V];
   int64_t at[V];
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) {
     at[v] = n + v * L + L <= N ? n + v * L : N - L;
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) sums[r][v] = Vector<L>{};
+    for (int r = 0; r < R; ++r) sums[r][v] = bias ? load<L>(bias + at[v]) : Vector<L>{};
   }
   for (int64_t k = 0; k < K; ++k) {
     Vector<L> columns[V];
@@ -68,29 +69,29 @@ inline void tile(const float* a, int64_t am, int64_t ak, const float* b, int64_t
 }
 
 template <int L, int R>
-inline void strip(const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, float* out, int64_t K,
-                  int64_t N) {
+inline void strip(const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, const float* bias, float* out,
+                  int64_t K, int64_t N) {
   int64_t n = 0;
-  for (; n + kVectors * L <= N; n += kVectors * L) tile<L, R, kVectors>(a, am, ak, b, bk, out, K, N, n);
+  for (; n + kVectors * L <= N; n += kVectors * L) tile<L, R, kVectors>(a, am, ak, b, bk, bias, out, K, N, n);
   switch ((N - n + L - 1) / L) {
-    case 4: tile<L, R, 4>(a, am, ak, b, bk, out, K, N, n); break;
-    case 3: tile<L, R, 3>(a, am, ak, b, bk, out, K, N, n); break;
-    case 2: tile<L, R, 2>(a, am, ak, b, bk, out, K, N, n); break;
-    case 1: tile<L, R, 1>(a, am, ak, b, bk, out, K, N, n); break;
+    case 4: tile<L, R, 4>(a, am, ak, b, bk, bias, out, K, N, n); break;
+    case 3: tile<L, R, 3>(a, am, ak, b, bk, bias, out, K, N, n); break;
+    case 2: tile<L, R, 2>(a, am, ak, b, bk, bias, out, K, N, n); break;
+    case 1: tile<L, R, 1>(a, am, ak, b, bk, bias, out, K, N, n); break;
   }
 }
 
 template <int L>
-inline void rows_of_b(const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, float* out, int64_t M,
-                      int64_t K, int64_t N) {
+inline void rows_of_b(const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, const float* bias, float* out,
+                      int64_t M, int64_t K, int64_t N) {
   int64_t m = 0;
-  for (; m + kRows <= M; m += kRows) strip<L, kRows>(a + m * am, am, ak, b, bk, out + m * N, K, N);
+  for (; m + kRows <= M; m += kRows) strip<L, kRows>(a + m * am, am, ak, b, bk, bias, out + m * N, K, N);
   a += m * am, out += m * N;
   switch (M - m) {
-    case 4: strip<L, 4>(a, am, ak, b, bk, out, K, N); break;
-    case 3: strip<L, 3>(a, am, ak, b, bk, out, K, N); break;
-    case 2: strip<L, 2>(a, am, ak, b, bk, out, K, N); break;
-    case 1: strip<L, 1>(a, am, ak, b, bk, out, K, N); break;
+    case 4: strip<L, 4>(a, am, ak, b, bk, bias, out, K, N); break;
+    case 3: strip<L, 3>(a, am, ak, b, bk, bias, out, K, N); break;
+    case 2: strip<L, 2>(a, am, ak, b, bk, bias, out, K, N); break;
+    case 1: strip<L, 1>(a, am, ak, b, bk, bias, out, K, N); break;
   }
 }
 
@@ -193,16 +194,31 @@ inline void dots(const float* a, int64_t am, const float* b, int64_t bn, float* 
   for (; m < M; ++m) dot_strip<L, 1>(a + m * am, am, b, bn, out + m * N, K, N, mask);
 }
 
+constexpr int64_t kMostTurned = 1 << 16, kWorthTurning = 128;
+
+// Matrix that lies along k, as one that lies along n.
+inline void turn(const float* b, int64_t bn, float* to, int64_t K, int64_t N) {
+  for (int64_t n = 0; n < N; ++n) {
+    for (int64_t k = 0; k < K; ++k) to[k * N + n] = b[n * bn + k];
+  }
+}
+
 // Whether there is a kernel for matrices that lie so, and their products if so.
-inline bool product(const float* a, const int64_t* as, const float* b, const int64_t* bs, float* out, int64_t B,
-                    int64_t M, int64_t K, int64_t N) {
-  const bool along_k = as[2] == 1 && bs[1] == 1 && K >= 8, along_n = bs[2] == 1 && N >= 4;
-  if (!along_k && !along_n) return false;
+inline bool product(const float* a, const int64_t* as, const float* b, const int64_t* bs, const float* bias, float* out,
+                    int64_t B, int64_t M, int64_t K, int64_t N) {
+  const bool along_n = bs[2] == 1 && N >= 4;
+  const bool turned = !along_n && bs[1] == 1 && M >= kWorthTurning && N >= kLanes && K * N <= kMostTurned;
+  const bool along_k = as[2] == 1 && bs[1] == 1 && K >= 8 && !bias;
+  if (!along_n && !turned && !along_k) return false;
+  alignas(64) static thread_local float room[kMostTurned];
   for (int64_t i = 0; i < B; ++i, a += as[0], b += bs[0], out += M * N) {
-    if (along_n) {
-      if (N >= kLanes) rows_of_b<kLanes>(a, as[1], as[2], b, bs[1], out, M, K, N);
-      else if (N >= 8) rows_of_b<8>(a, as[1], as[2], b, bs[1], out, M, K, N);
-      else rows_of_b<4>(a, as[1], as[2], b, bs[1], out, M, K, N);
+    if (turned) {
+      if (!i || bs[0]) turn(b, bs[2], room, K, N);
+      rows_of_b<kLanes>(a, as[1], as[2], room, N, bias, out, M, K, N);
+    } else if (along_n) {
+      if (N >= kLanes) rows_of_b<kLanes>(a, as[1], as[2], b, bs[1], bias, out, M, K, N);
+      else if (N >= 8) rows_of_b<8>(a, as[1], as[2], b, bs[1], bias, out, M, K, N);
+      else rows_of_b<4>(a, as[1], as[2], b, bs[1], bias, out, M, K, N);
     } else if (K >= kLanes) {
       dots<kLanes>(a, as[1], b, bs[2], out, M, K, N);
     } else {

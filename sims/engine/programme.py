@@ -34,7 +34,13 @@ from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.gil_free import Unlocked, unlocked_runners
 from sims.engine.graph_passes import classes_first
 from sims.engine.kept_graphs import forget, keep, kept, place_of
-from sims.engine.products import product_shims, source_digest, with_products, without_products
+from sims.engine.products import (
+    product_shims,
+    source_digest,
+    traced_products,
+    with_products,
+    without_products,
+)
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
@@ -186,7 +192,7 @@ class Programme:
             )
             return None
         try:
-            rewritten = classes_first(copy.deepcopy(graph))
+            rewritten = traced_products(classes_first(copy.deepcopy(graph)))
             trials.require(rewritten)
         except Exception as error:
             logger.info("%s is traced without changes to its memory layout: %s", self.name, error)

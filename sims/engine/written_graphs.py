@@ -13,11 +13,12 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 
 from gossipfl.kernels import lstm
+from sims.engine import products
 
 __all__ = ["Unreadable", "Unwritable", "read", "written"]
 
 _NAMESPACES = {"aten", "prims"}
-_KERNELS = {str(operator): operator for operator in lstm.OPERATORS}
+_KERNELS = {str(operator): operator for operator in (*lstm.OPERATORS, products.OPERATOR)}
 _KINDS = (torch.dtype, torch.layout, torch.memory_format)
 _OPERATIONS = {name: name for name in ("placeholder", "call_function", "output")}
 _WRONG = AttributeError, KeyError, OverflowError, TypeError, ValueError
@@ -92,7 +93,7 @@ def _target(target: object) -> str:
     if target is operator.getitem:
         return "getitem"
     if isinstance(target, torch._ops.OpOverload) and (
-        target.namespace in _NAMESPACES or target in lstm.OPERATORS
+        target.namespace in _NAMESPACES or target in _KERNELS.values()
     ):
         return str(target)
     raise Unwritable(f"it calls {target}")
