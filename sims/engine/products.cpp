@@ -2,7 +2,7 @@
 //
 // A library's batched product costs as much as two or three of these, for matrices of tens by tens. Two kernels, both
 // in tiles that stay in registers: `rows_of_b` where the second matrix lies along n, `dots` where both lie along k; of
-// many rows the second is turned first, which is little beside what follows. A bias, of N numbers, is what sums begin at.
+// many rows the second is turned first, which is little beside what follows. A bias has N numbers.
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -208,7 +208,7 @@ inline bool product(const float* a, const int64_t* as, const float* b, const int
                     int64_t B, int64_t M, int64_t K, int64_t N) {
   const bool along_n = bs[2] == 1 && N >= 4;
   const bool turned = !along_n && bs[1] == 1 && M >= kWorthTurning && N >= kLanes && K * N <= kMostTurned;
-  const bool along_k = as[2] == 1 && bs[1] == 1 && K >= 8 && !bias;
+  const bool along_k = as[2] == 1 && bs[1] == 1 && K >= 8;
   if (!along_n && !turned && !along_k) return false;
   alignas(64) static thread_local float room[kMostTurned];
   for (int64_t i = 0; i < B; ++i, a += as[0], b += bs[0], out += M * N) {
@@ -223,6 +223,11 @@ inline bool product(const float* a, const int64_t* as, const float* b, const int
       dots<kLanes>(a, as[1], b, bs[2], out, M, K, N);
     } else {
       dots<8>(a, as[1], b, bs[2], out, M, K, N);
+    }
+    if (bias && !turned && !along_n) {
+      for (int64_t m = 0; m < M; ++m) {
+        for (int64_t n = 0; n < N; ++n) out[m * N + n] += bias[n];
+      }
     }
   }
   return true;

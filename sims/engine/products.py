@@ -62,13 +62,16 @@ AOTITorchError aoti_torch_cpu_product(AtenTensorHandle left, AtenTensorHandle ri
   aoti_torch_get_strides(right, &right_strides);
   aoti_torch_get_data_ptr(left, &a);
   aoti_torch_get_data_ptr(right, &b);
-  if (bias) aoti_torch_get_data_ptr(*bias, &first);
+  int64_t* bias_strides;
+  if (bias) aoti_torch_get_data_ptr(*bias, &first), aoti_torch_get_strides(*bias, &bias_strides);
   const int64_t sizes[3] = {m[0], m[1], n[2]}, strides[3] = {m[1] * n[2], n[2], 1};
   const int32_t number = aoti_torch_dtype_float32(), device = aoti_torch_device_type_cpu();
   AOTITorchError code = aoti_torch_empty_strided(3, sizes, strides, number, device, 0, result);
   if (code) return code;
   aoti_torch_get_data_ptr(*result, &out);
-  if (products::product(static_cast<const float*>(a), left_strides, static_cast<const float*>(b), right_strides,
+  const bool fits = !bias || bias_strides[0] == 1;
+  if (fits &&
+      products::product(static_cast<const float*>(a), left_strides, static_cast<const float*>(b), right_strides,
                         static_cast<const float*>(first), static_cast<float*>(out), m[0], m[1], m[2], n[2]))
     return AOTI_TORCH_SUCCESS;
   if (!bias) return aoti_torch_cpu_bmm_out(*result, left, right);
@@ -189,7 +192,8 @@ def _of_one_row(graph: GraphModule, node: Node) -> None:
             found.meta["tensor_meta"] = meta._replace(shape=torch.Size(shape))
             return found
 
-        lifted = [called(aten.unsqueeze.default, (1, *shape_of(each)), each, 0) for each in (left, right)]
+        pair = [each for each in (left, right) if isinstance(each, Node)]
+        lifted = [called(aten.unsqueeze.default, (1, *shape_of(each)), each, 0) for each in pair]
         product = called(OPERATOR, (1, rows, columns), *lifted, *bias)
         found = called(aten.squeeze.dim, (rows, columns), product, 0)
     node.replace_all_uses_with(found)
@@ -208,4 +212,5 @@ def _is_small(node: Node) -> bool:
 
 
 def _multiplications(node: Node) -> int:
-    return math.prod(shape_of(node)) * shape_of(node.args[-1])[-2]  # type: ignore[arg-type]
+    right: Node = node.args[-1]  # type: ignore[assignment]
+    return math.prod(shape_of(node)) * shape_of(right)[-2]

@@ -12,17 +12,19 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 import sims.engine.products as products
+from gossipfl.kernels.building import has_compiler
 from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.graph_passes import classes_first, shape_of, swaps_last
-from sims.engine.products import product_shims, with_products
+from sims.engine.products import OPERATOR, product_shims, traced_products, with_products, without_products
+from sims.engine.written_graphs import read, written
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 ENTRY = """
 #include <cstdint>
 #include "{source}"
-extern "C" int product(const float* a, const int64_t* as, const float* b, const int64_t* bs, float* out,
-                       int64_t B, int64_t M, int64_t K, int64_t N) {{
-  return products::product(a, as, b, bs, out, B, M, K, N);
+extern "C" int product(const float* a, const int64_t* as, const float* b, const int64_t* bs, const float* bias,
+                       float* out, int64_t B, int64_t M, int64_t K, int64_t N) {{
+  return products::product(a, as, b, bs, bias, out, B, M, K, N);
 }}
 """
 
@@ -45,15 +47,16 @@ def kernel(request, tmp_path_factory):
     return ctypes.CDLL(str(library)).product
 
 
-def multiplied(kernel, left, right):
-    """Their products, and whether there was a kernel."""
+def multiplied(kernel, left, right, bias=None):
+    """Their products, begun at a bias, and whether there was a kernel."""
     batch, rows, inner = left.shape
     columns = right.shape[2]
     result = torch.full((batch, rows, columns), torch.nan)
     strides = [(ctypes.c_int64 * 3)(*each.stride()) for each in (left, right)]
     pointers = [ctypes.c_void_p(each.data_ptr()) for each in (left, right, result)]
     sizes = map(ctypes.c_int64, (batch, rows, inner, columns))
-    done = kernel(pointers[0], strides[0], pointers[1], strides[1], pointers[2], *sizes)
+    first = ctypes.c_void_p(None if bias is None else bias.data_ptr())
+    done = kernel(pointers[0], strides[0], pointers[1], strides[1], first, pointers[2], *sizes)
     return result, bool(done)
 
 
@@ -83,6 +86,24 @@ def test_every_shape_and_layout_gives_torchs_product(kernel):
             else:
                 assert found.isnan().all()
     assert kernels > 1000
+
+
+@pytest.mark.parametrize("columns", [1, 4, 9, 16, 33, 70])
+@pytest.mark.parametrize("rows", [3, 130])
+@pytest.mark.parametrize("inner", [5, 16, 41])
+def test_a_bias_is_added_and_what_many_rows_share_is_turned(kernel, rows, inner, columns):
+    bias, kernels = torch.randn(columns), 0
+    for turned in itertools.product((False, True), repeat=2):
+        left = matrices(2, rows, inner, transposed=turned[0])
+        right = matrices(2, inner, columns, transposed=turned[1])
+        for factor in (right, right[:1].expand(2, -1, -1)):
+            for first in (bias, None):
+                found, done = multiplied(kernel, left, factor, first)
+                kernels += done
+                if done:
+                    expected = left @ factor + (0 if first is None else first)
+                    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert kernels >= (8 if columns >= 4 else 0)
 
 
 def test_strided_rows_and_one_matrix_for_all(kernel):
@@ -180,3 +201,51 @@ def test_large_products_and_other_numbers_are_left_to_torch():
     assert served == [True, False, False]
     left, right = torch.randn(2, 4, 8), torch.randn(2, 8, 16)
     assert torch.equal(small(left, right)[0], left @ right)
+
+
+def layers(rows, inputs):
+    """Products with and without a bias, of one row and of several."""
+    weights, bias = rows[:, :1280].view(3, 20, 64), rows[0, 1280:]
+    hidden = inputs @ weights.mT
+    return torch.addmm(bias, inputs[0], weights[0].T), inputs[1] @ weights[1].T, hidden
+
+
+def test_traced_products_are_torchs_to_rounding():
+    """Those that are worth a call, and none that take a weight from the bias."""
+    arguments = torch.randn(3, 1300), torch.randn(3, 900, 64)
+    graph = make_fx(layers)(*arguments)
+    expected = layers(*arguments)
+    rewritten = traced_products(graph)
+    called = [node for node in rewritten.graph.nodes if node.target is OPERATOR]
+    assert len(called) == (3 if has_compiler() else 0)
+    again = read(written(rewritten))
+    for function in (rewritten, again, without_products(rewritten)):
+        for one, other in zip(function(*arguments), expected, strict=True):
+            assert torch.allclose(one, other, rtol=1e-5, atol=1e-4)
+    assert not [node for node in rewritten.graph.nodes if node.target is OPERATOR]
+
+
+def test_small_traced_products_stay_torchs():
+    graph = make_fx(layers)(torch.randn(3, 1300), torch.randn(3, 20, 64))
+    assert not [node for node in traced_products(graph).graph.nodes if node.target is OPERATOR]
+
+
+def test_without_a_compiler_traced_products_are_torchs(monkeypatch):
+    monkeypatch.setattr(products, "_kernel", lambda: None)
+    arguments = torch.randn(3, 1300), torch.randn(3, 900, 64)
+    graph = traced_products(make_fx(layers)(*arguments))
+    assert not [node for node in graph.graph.nodes if node.target is OPERATOR]
+    left, right, bias = torch.randn(2, 3, 4), torch.randn(2, 4, 5), torch.randn(5)
+    assert torch.equal(OPERATOR(left, right), torch.bmm(left, right))
+    assert torch.equal(OPERATOR(left, right, bias), torch.baddbmm(bias, left, right))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_matrices_that_do_not_fit_are_refused_as_torch_does(dtype):
+    left, right = torch.randn(2, 3, 4, dtype=dtype), torch.randn(2, 5, 8, dtype=dtype)
+    with pytest.raises(RuntimeError):
+        OPERATOR(left, right)
+    with pytest.raises(RuntimeError):
+        OPERATOR(left, right[:1, :4])
+    with pytest.raises(RuntimeError):
+        OPERATOR(left, right[:, :4], torch.zeros(7, dtype=dtype))
