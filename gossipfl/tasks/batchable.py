@@ -208,6 +208,9 @@ class BatchableOperators(TorchFunctionMode):
         return _called(rule or func, args, kwargs or {})
 
 
+_MOST_OF_ONE_ROW = 1 << 18  # weights of an LSTM: from there on torch's own takes as long
+
+
 class NativeRecurrence(TorchFunctionMode):
     """While this is active, LSTM layers of a single row, too, are computed by the kernels of many rows."""
 
@@ -229,5 +232,7 @@ def _has_kernels(inputs: Tensor, state: Any, parameters: Any, *options: Any) -> 
     if not isinstance(parameters, list) or inputs.dim() != 3:
         return False
     _, _, dropout, training, *_ = options
-    whole = state[0].shape == state[1].shape and not (dropout and training)
-    return whole and is_native(inputs, state, parameters)
+    if state[0].shape != state[1].shape or (dropout and training):
+        return False
+    is_small = sum(each.numel() for each in parameters) <= _MOST_OF_ONE_ROW
+    return is_small and is_native(inputs, state, parameters)

@@ -13,17 +13,15 @@ from gossipfl.kernels.lstm import is_available
 
 __all__ = ["computed", "is_native"]
 
-_MOST_WEIGHTS = 1 << 20  # numbers: of more, a core's cache holds too few, and a library's blocks do better
 _operators = torch.ops.gossipfl
 
 
 def is_native(inputs: Tensor, first: Sequence[Tensor], parameters: Sequence[Tensor]) -> bool:
-    """Whether there is a kernel for a layer: float32 on a CPU, not too large, and a compiler was found."""
+    """Whether there is a kernel for a layer: float32 on a CPU, and a compiler was found."""
     tensors = inputs, *first, *parameters
     return (
         all(each.dtype == torch.float32 and each.device.type == "cpu" for each in tensors)
         and inputs.numel() > 0
-        and sum(each.numel() for each in parameters) <= _MOST_WEIGHTS
         and not torch.is_autocast_enabled("cpu")
         and is_available()
     )
