@@ -124,7 +124,7 @@ class HostilePeer(Peer):
 
     def _lie_in_gossip(self, incarnation, learner) -> None:
         outgoing = incarnation.participation.answer.__self__.outgoing
-        encode_true, work = outgoing.frame, learner._worked
+        encode_true, work = outgoing.frame, learner.worked
 
         async def frame(state: State, **how):
             return await encode_true(self.instead(state, outgoing.incarnation), **how)
@@ -136,10 +136,10 @@ class HostilePeer(Peer):
                     self.liars.hear(ONLY_ONE, each.message.shared, of_friend)
             return await work(batch, clock)
 
-        outgoing.frame, learner._worked = frame, worked
+        outgoing.frame, learner.worked = frame, worked
 
     def _lie_in_rounds(self, incarnation, learner) -> None:
-        exchanged, plan = learner._way.exchange, learner._plan
+        exchanged, plan = learner.way.exchange, learner.plan
         if isinstance(self.attack, Aimed) and (
             plan.ring is not None or any(plan.previews(each) for each in range(len(plan.forms)))
         ):
@@ -165,7 +165,7 @@ class HostilePeer(Peer):
             neighbours = plan.mixing.recipients(position[0], out.form, plan.number)
             return replace(result, untaken=tuple(each for each in result.untaken if each in neighbours))
 
-        learner._way.exchange = lied
+        learner.way.exchange = lied
 
     def instead(self, state: State, incarnation: int) -> State:
         """The lie that is told in place of a version, the same to everybody."""
@@ -207,7 +207,7 @@ class HostilePeer(Peer):
 
     async def _lied_to_each(self, learner, position: Position, out: Outgoing, incarnation: int):
         """Tell accomplices the truth, hear the honest, and then tell each of those what harms it."""
-        plan, exchanger, framing = learner._plan, learner._way.exchanger, learner._way.framing
+        plan, exchanger, framing = learner.plan, learner.way.exchanger, learner.way.framing
         place, codec = plan.on_the_wire(position), out.codec
         truth = {each: payload for each, payload in out.payloads.items() if each in self.accomplices}
         patient = replace(exchanger, deadline=exchanger.deadline / 2)
@@ -261,7 +261,7 @@ class HostilePeer(Peer):
         view.asked_by = told
         async with trio.open_nursery() as nursery:
             while True:
-                for peer in view._book.known:
+                for peer in view.book.known:
                     if peer.peer_id not in asked and not self.together.are(peer.peer_id):
                         asked.add(peer.peer_id)
                         nursery.start_soon(push, peer)

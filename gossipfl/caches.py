@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import logging
 import os
+import pwd
 import shutil
 import stat
 import tempfile
@@ -62,7 +64,8 @@ def cache_directory() -> Path:
     """The directory of caches: ``gossipfl`` in the user's cache, or a private temporary directory.
 
     ``XDG_CACHE_HOME`` and ``HOME`` are asked first. In a container with ``--user`` there may be neither, nor an
-    entry in the password file, or a home that cannot be written.
+    entry in the password file, or a home that cannot be written. With sudo, which may leave ``HOME`` as it was,
+    the home of root is taken: what root makes in another's, its owner could neither change nor delete.
     """
     for root in _roots():
         directory = root / "gossipfl"
@@ -78,10 +81,18 @@ def cache_directory() -> Path:
 def _roots() -> Iterator[Path]:
     if os.environ.get("XDG_CACHE_HOME"):
         yield Path(os.environ["XDG_CACHE_HOME"])
+    with contextlib.suppress(RuntimeError):  # no HOME, and no entry in the password file
+        yield _own_home(Path.home()) / ".cache"
+
+
+def _own_home(home: Path) -> Path:
+    """The home, or where that is somebody else's and this is root, root's own."""
+    user = os.geteuid()
     try:
-        yield Path.home() / ".cache"
-    except RuntimeError:  # no HOME, and no entry in the password file
-        return
+        is_ours = user != 0 or home.stat().st_uid in (user, _UNMAPPED)
+        return home if is_ours else Path(pwd.getpwuid(user).pw_dir)
+    except (OSError, KeyError):
+        return home
 
 
 @cache
@@ -163,7 +174,22 @@ def _may_be_replaced(directory: Path) -> bool:
 def _is_of_others(found: os.stat_result) -> bool:
     if found.st_uid not in (0, _UNMAPPED, os.geteuid()):
         return True  # a sticky bit does not bind the owner
-    return bool(found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX)
+    if found.st_mode & stat.S_ISVTX:
+        return False
+    return bool(found.st_mode & stat.S_IWOTH) or (
+        bool(found.st_mode & stat.S_IWGRP) and not _is_private(found.st_gid)
+    )
+
+
+def _is_private(group: int) -> bool:
+    """Whether a group has no members but this user, as far as is known: root's, or one of the user's own name."""
+    if group == 0:
+        return True
+    try:
+        user, known = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
+    except KeyError:  # in a container, say
+        return group == os.getegid()
+    return known.gr_name == user and set(known.gr_mem) <= {user}
 
 
 @cache

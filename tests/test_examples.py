@@ -1,5 +1,7 @@
 """The examples, run as their readers run them, only shorter."""
 
+import ast
+import inspect
 import re
 import runpy
 import sys
@@ -8,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from examples.hostile_peer import HostilePeer
 from gossipfl.peer import Home, Peer
+from gossipfl.peer.gossip.learner import Learner
+from gossipfl.peer.rounds.ways import WayOfExchange
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.settings import load_settings
 from tests.gossipfl.network.helpers import in_trio, until
@@ -53,6 +58,19 @@ def test_asyncio_peer(run, tmp_path):
     assert out.count("it is a") >= 2
     age = int(re.search(r"stopped at age (\d+)", out).group(1))
     assert read_row(tmp_path / "asyncio-peer" / "checkpoint.safetensors")[1] == age
+
+
+def test_hostile_peers_stand_in_for_what_peers_offer():
+    """Names of their own aside, which a subclass and its accomplices may use, they reach for public ones alone."""
+    tree = ast.parse((EXAMPLES / "hostile_peer.py").read_text(encoding="utf-8"))
+    private = [
+        each for each in ast.walk(tree) if isinstance(each, ast.Attribute) and each.attr.startswith("_")
+    ]
+    reached = {ast.unparse(each) for each in private if not each.attr.startswith("__")}
+    own = {"_become_ready", "_incarnation", *(name for name in vars(HostilePeer) if name.startswith("_"))}
+    assert {name for name in reached if name.rpartition(".")[2] not in own} == set()
+    for function in (WayOfExchange.exchange, Learner.worked):
+        assert inspect.iscoroutinefunction(function)
 
 
 def test_personal_head(run, tmp_path):

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -135,6 +136,43 @@ def test_code_is_not_kept_below_a_directory_of_somebody_else(own, tmp_path, mode
     assert caches.code_directory("kernels").is_relative_to(tmp_path / "temporary")
     os.chown(own, 0, 0)
     assert caches.code_directory("kernels") == own / "gossipfl" / "kernels"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_code_is_not_kept_where_a_group_may_rename_directories(own, tmp_path, monkeypatch):
+    """A umask of 2 leaves directories open to a group: that of the user alone, or a shared one."""
+    own.mkdir()
+    os.chown(own, 0, 12345)
+    own.chmod(0o775)
+    kept = own / "gossipfl" / "kernels"
+    groups = {12345: ("someone", []), 0: ("root", [])}
+    monkeypatch.setattr(
+        "grp.getgrgid", lambda gid: SimpleNamespace(gr_name=groups[gid][0], gr_mem=groups[gid][1])
+    )
+    monkeypatch.setattr("pwd.getpwuid", lambda _: SimpleNamespace(pw_name="someone", pw_dir="/root"))
+    assert caches.code_directory("kernels") == kept
+    for shared in (("someone", ["other"]), ("staff", [])):
+        groups[12345] = shared
+        assert caches.code_directory("kernels").is_relative_to(tmp_path / "temporary")
+    del groups[12345]  # of nobody whom this machine knows
+    assert caches.code_directory("kernels").is_relative_to(tmp_path / "temporary")
+    groups[12345] = ("staff", [])
+    own.chmod(0o1775)
+    assert caches.code_directory("kernels") == kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_makes_nothing_in_the_home_of_somebody_else(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    theirs, roots = tmp_path / "theirs", tmp_path / "root"
+    theirs.mkdir()
+    os.chown(theirs, 12345, 12345)
+    monkeypatch.setenv("HOME", str(theirs))
+    monkeypatch.setattr("pwd.getpwuid", lambda _: SimpleNamespace(pw_name="root", pw_dir=str(roots)))
+    assert caches.cache_directory() == roots / ".cache" / "gossipfl"
+    assert list(theirs.iterdir()) == []
+    os.chown(theirs, 0, 0)
+    assert caches.cache_directory() == theirs / ".cache" / "gossipfl"
 
 
 def test_compilers_keep_their_code_in_such_directories(own, monkeypatch):

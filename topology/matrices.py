@@ -69,7 +69,7 @@ def _read(path: Path) -> Matrix:
     try:
         found = reader(path)
         matrix = csr_array(found) if issparse(found) else np.asarray(found, dtype=np.float64)
-    except (ValueError, TypeError, EOFError, IndexError, KeyError) as error:
+    except (ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, MemoryError) as error:
         raise InvalidParameter(
             f"{path} holds no matrix", expected=f"numbers, as a {path.suffix} file", got=str(error)
         ) from None
@@ -90,4 +90,6 @@ def _csv(path: Path) -> Any:  # noqa: ANN401
         return numbers_of(text)
     rows, columns, weights = numbers_of(rest).T
     n = int(max(rows.max(), columns.max())) + 1
+    if n > np.iinfo(np.int32).max:
+        raise ValueError(f"no network has {n} nodes")
     return coo_array((weights, (rows.astype(np.int64), columns.astype(np.int64))), shape=(n, n))

@@ -469,7 +469,7 @@ async def _(target: Target) -> None:
             view = View(task=target.task.fingerprint, peers=(peer,))
             await outlaw.send_data(frame_bytes(encode(view)))
             await until(lambda: target.peer.counters.messages_received == number)  # noqa: B023
-            known = target.peer._incarnation.view._book.get(friend.peer_id)
+            known = target.peer._incarnation.view.book.get(friend.peer_id)
             assert known.descriptor.addresses == true.addresses
 
 

@@ -110,7 +110,7 @@ def adaptive_matching_of_file(  # noqa: PLR0917 - in the order of unnamed values
     """
     n, recent = check_at_least("n", n, 1), check_at_least("recent", recent, 1)
     read = read_matrix(Path(bandwidth))
+    if read.shape[0] != n or read.shape[1] != n:  # before a sparse one becomes as large as it claims to be
+        raise InvalidParameter("bandwidths are of another number of nodes", expected=(n, n), got=read.shape)
     links = read if isinstance(read, np.ndarray) else read.toarray()
-    if len(links) != n:
-        raise InvalidParameter("bandwidths are of another number of nodes", expected=n, got=len(links))
     return adaptive_matching(links, threshold, recent, matching, seed)

@@ -198,7 +198,7 @@ class Learner:
                 continue
             step = self._state.step
             async with self._working:
-                self._state = await self._worked(batch, clock)
+                self._state = await self.worked(batch, clock)
             if merged := self._work.take_merged():
                 self.on_merged(merged)
             if self._state.step > step:
@@ -209,7 +209,8 @@ class Learner:
         """Time from which on the peer trains alone."""
         return self._last_training + self._patience if self._work.may_train() else math.inf
 
-    async def _worked(self, batch: list[Incoming], clock: ClockRequest | None) -> State:
+    async def worked(self, batch: list[Incoming], clock: ClockRequest | None) -> State:
+        """Merge models and train; what stands in for it, as in `examples/hostile_peer.py`, sees all that came."""
         before = self._state
         if self._renewed is not None:
             trainer, description = self._renewed

@@ -66,6 +66,11 @@ class SampledView:
         Called with a sequence number, known to others, that is ahead of this peer's own announcement.
     doubled : callable, optional
         Called with an error when an identity, this peer's or another's, is in use twice.
+
+    Attributes
+    ----------
+    book : AddressBook
+        Peers that are known.
     """
 
     def __init__(
@@ -99,7 +104,7 @@ class SampledView:
             digest=self._digest,
             network=lambda peer_id: self._digest(self._network(peer_id)),
         )
-        self._book = AddressBook(
+        self.book = AddressBook(
             own=own,
             settings=settings,
             generator=generator,
@@ -121,7 +126,7 @@ class SampledView:
     @property
     def known(self) -> tuple[KnownPeer, ...]:
         """Neighbours with their addresses."""
-        return tuple(known for each in self.neighbours if (known := self._book.get(each)))
+        return tuple(known for each in self.neighbours if (known := self.book.get(each)))
 
     @property
     def is_alone(self) -> bool:
@@ -139,9 +144,9 @@ class SampledView:
 
         While there is none, it is a neighbour of the last start, or a peer that settings name.
         """
-        places = [peer for each in self._state.neighbours if (peer := self._book.get(each))]
+        places = [peer for each in self._state.neighbours if (peer := self.book.get(each))]
         if not places:
-            places = [peer for peer in self._book.known if peer.is_bootstrap or peer.peer_id in self._former]
+            places = [peer for peer in self.book.known if peer.is_bootstrap or peer.peer_id in self._former]
         candidates = [peer for peer in places if peer.retry_at <= now and peer.peer_id not in exclude]
         return candidates[int(self._generator.integers(len(candidates)))] if candidates else None
 
@@ -164,12 +169,12 @@ class SampledView:
         said = [each for each in descriptors if each.peer_id == peer_id][:1]
         self._learn_own_word(peer_id, descriptors, scope)
         step = brahms.receive(self._state, peer_id, Request(), self._draw)
-        if self._book.get(peer_id) is not None:
+        if self.book.get(peer_id) is not None:
             self._state = step.state
         names = [each for envelope in step.envelopes for each in getattr(envelope.message, "peers", ())]
-        told = (self._book.get(each) for each in names)
+        told = (self.book.get(each) for each in names)
         sound = [each.descriptor for each in told if each and each.descriptor.signature and not each.failures]
-        asker = self._book.get(peer_id)
+        asker = self.book.get(peer_id)
         if (
             asker is not None
             and asker.descriptor.signature
@@ -196,18 +201,18 @@ class SampledView:
         names: list[str] = []
         if peer_id in self._state.asked:
             others = [each for each in told if each.peer_id != peer_id and not self._is_silent(each, now)]
-            self._book.learn(others, teller=peer_id, scope=scope)
-            names = [each.peer_id for each in others if self._book.get(each.peer_id)]
+            self.book.learn(others, teller=peer_id, scope=scope)
+            names = [each.peer_id for each in others if self.book.get(each.peer_id)]
         self._learn_own_word(peer_id, told, scope)
         self._state = brahms.receive(self._state, peer_id, Reply(tuple(names)), self._draw).state
         self.succeeded(peer_id)
 
     def tick(self) -> tuple[KnownPeer, ...]:
         """Begin a period of the sampling protocol; return the peers to ask."""
-        self._book.grow_older()
+        self.book.grow_older()
         step = brahms.tick(self._state, self._draw)
         self._state = step.state
-        return tuple(peer for each in step.envelopes if (peer := self._book.get(each.to)))
+        return tuple(peer for each in step.envelopes if (peer := self.book.get(each.to)))
 
     def due(self, under_way: Collection[str]) -> KnownPeer | None:
         """Return an acquaintance that is not a neighbour and is due to be tried, if there is one."""
@@ -215,9 +220,9 @@ class SampledView:
 
     def succeeded(self, peer_id: str) -> None:
         """Record that an exchange with a peer succeeded."""
-        self._book.succeeded(peer_id)
+        self.book.succeeded(peer_id)
         self._silent.pop(peer_id, None)
-        known = self._book.get(peer_id)
+        known = self.book.get(peer_id)
         if known is None:
             return
         self._note_network(peer_id)
@@ -231,15 +236,15 @@ class SampledView:
         becomes a lost acquaintance. A name that does not answer is forgotten immediately, and ignored for a
         while, doubled each time.
         """
-        known = self._book.get(peer_id)
+        known = self.book.get(peer_id)
         if peer_id in self.neighbours and known is not None:
-            self._book.failed(peer_id, now=now)
+            self.book.failed(peer_id, now=now)
             if known.failures + 1 < self._failures:
                 return
         elif known is not None and known.is_bootstrap:
-            self._book.failed(peer_id, now=now)
+            self.book.failed(peer_id, now=now)
         else:
-            self._book.forget(peer_id)
+            self.book.forget(peer_id)
         self._state = brahms.unreachable(self._state, peer_id, self._draw).state
         self._networks.pop(peer_id, None)
         self._note_silence(peer_id, now)
@@ -247,19 +252,19 @@ class SampledView:
 
     def left(self, peer_id: str, *, now: float) -> None:
         """Record that a peer has left: it is no neighbour until it announces itself again."""
-        self._book.left(peer_id, now=now)
+        self.book.left(peer_id, now=now)
         self._state = brahms.unreachable(self._state, peer_id, self._draw).state
         self._networks.pop(peer_id, None)
-        known = self._book.get(peer_id)
+        known = self.book.get(peer_id)
         if known is not None:  # settings name it, so it is tried again, later
             self.acquaintances.failed(peer_id, alone=self.is_alone)
 
     def configure(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
         """Set the peers that settings name, with their addresses; those no longer named become ordinary peers."""
-        before = {peer.peer_id for peer in self._book.known if peer.is_bootstrap}
+        before = {peer.peer_id for peer in self.book.known if peer.is_bootstrap}
         for peer_id in {*before, *addresses} - {self._me}:
-            self._book.configure(peer_id, addresses.get(peer_id, ()))
-            if (known := self._book.get(peer_id)) is not None:
+            self.book.configure(peer_id, addresses.get(peer_id, ()))
+            if (known := self.book.get(peer_id)) is not None:
                 self.acquaintances.configure(known)
 
     def to_values(self) -> list[dict[str, Any]]:
@@ -268,8 +273,8 @@ class SampledView:
 
     def restore(self, values: Iterable[dict[str, Any]]) -> None:
         """Restore the neighbours of a checkpoint, as names to be asked. Invalid entries are skipped."""
-        self._book.restore(values)
-        names = tuple(peer.peer_id for peer in self._book.known if not peer.is_bootstrap)
+        self.book.restore(values)
+        names = tuple(peer.peer_id for peer in self.book.known if not peer.is_bootstrap)
         self._former = frozenset(names)
         self._state = brahms.remind(self._state, names)
 
@@ -291,7 +296,7 @@ class SampledView:
         """Return the network that a peer was last connected from, or that it announces."""
         if peer_id in self._networks:
             return self._networks[peer_id]
-        known = self._book.get(peer_id)
+        known = self.book.get(peer_id)
         return known.network if known else ""
 
     def _note_network(self, peer_id: str) -> None:
@@ -306,7 +311,7 @@ class SampledView:
         """Learn a peer's own announcement, and the one that it has of this peer."""
         speakers = {peer_id, self._me}
         own = [each for each in descriptors if each.peer_id in speakers]
-        self._book.learn(own[:2], teller=peer_id, scope=scope)
+        self.book.learn(own[:2], teller=peer_id, scope=scope)
         self._note_network(peer_id)
 
     def _is_silent(self, told: PeerDescriptor, now: float) -> bool:

@@ -68,6 +68,15 @@ class RoundLearner:
         Spent before rows are sent; once it is spent, the peer sends none, and goes on learning from the others'.
     effects : RoundEffects, optional
         Measures what others' rows do to the model; by default nothing does.
+
+    Attributes
+    ----------
+    plan : RoundsPlan
+    way : WayOfExchange
+        Its `exchange` carries out all exchanges; what stands in for it, as in `examples/hostile_peer.py`, sees a
+        peer's own row before it leaves, and what came before it is mixed.
+    divergences : int
+        Rounds that were given up because a number was not finite.
     """
 
     def __init__(
@@ -86,10 +95,10 @@ class RoundLearner:
         effects: RoundEffects | None = None,
     ) -> None:
         self._state = state
-        self._plan = plan
+        self.plan = plan
         self._task = task
         self._settings = settings
-        self._standing, self._way = standing, way
+        self._standing, self.way = standing, way
         self._mailbox, self._conversation = standing.mailbox, standing.conversation
         self._record = record
         self._budget = budget
@@ -131,21 +140,21 @@ class RoundLearner:
     def described(self) -> dict[str, Any]:
         """Return the progress of the rounds, for the status."""
         return {
-            "algorithm": self._plan.name,
-            "topology": self._plan.mixing.sequence.name,
-            "agreement": self._plan.agreement.hex(),
-            "number": self._plan.number,
-            "members": len(self._plan.roster),
+            "algorithm": self.plan.name,
+            "topology": self.plan.mixing.sequence.name,
+            "agreement": self.plan.agreement.hex(),
+            "number": self.plan.number,
+            "members": len(self.plan.roster),
             "round": self._state.event,
             "gathering": self._gathering,
             "missing": list(self._missing),
             **self._measures(self._state.nodes),
             **self._standing.members.described(),
-            **({} if self._way.masked is None else {"sums": self._way.masked.described()}),
+            **({} if self.way.masked is None else {"sums": self.way.masked.described()}),
         }
 
     def _measures(self, nodes: Nodes) -> dict[str, dict[str, float]]:
-        measured = measures_of(self._plan.algorithm, nodes)
+        measured = measures_of(self.plan.algorithm, nodes)
         return {"measures": measured} if measured else {}
 
     async def run(self) -> None:
@@ -166,7 +175,7 @@ class RoundLearner:
             await self._be_allowed()
             began = trio.current_time()
             await self._jump_if_left_behind()
-            if self._listening or (self._way.masked is not None and not self._heard):
+            if self._listening or (self.way.masked is not None and not self._heard):
                 await self._standing.let_others_come()
             await self._do_round()
             if not self._standing.is_behind(by=0):  # catching up takes no pauses
@@ -217,17 +226,17 @@ class RoundLearner:
             local=local,
             shared_size=self._task.layout.shared_size,
             round=number,
-            numbers=torch.tensor([self._plan.number]),
-            seed=self._plan.seed,
-            links=self._plan.links(number),
+            numbers=torch.tensor([self.plan.number]),
+            seed=self.plan.seed,
+            links=self.plan.links(number),
             given_noise=noise,
         )
         begun = at_rest(before.nodes) if self._listening else before.nodes
         self._missing = ()
-        if self._way.masked is not None:
-            self._way.masked.prepare((number, 0))
+        if self.way.masked is not None:
+            self.way.masked.prepare((number, 0))
         # A thread may be abandoned at exit: it works on immutable values that only this task publishes.
-        progress = await run_abandonable(RoundInProgress, self._plan.algorithm, begun, context)
+        progress = await run_abandonable(RoundInProgress, self.plan.algorithm, begun, context)
         while progress.exchange is not None:
             answer = await self._exchange((number, progress.number), progress.exchange)
             await run_abandonable(progress.answer, answer)
@@ -270,20 +279,20 @@ class RoundLearner:
         return noise, may_train
 
     async def _exchange(self, position: tuple[int, int], exchange: AnyExchange) -> Mixed:
-        if self._plan.on_the_wire(position) > self._mailbox.position:
-            self._mailbox.advance(self._plan.on_the_wire(position))
+        if self.plan.on_the_wire(position) > self._mailbox.position:
+            self._mailbox.advance(self.plan.on_the_wire(position))
         named = {"round": position[0], "exchange": position[1]}
         sends = self._may_send(position, exchange)
-        noise = new_normals(self._plan.outgoing, self._record, named)
-        out = await run_abandonable(partial(outgoing, self._plan, position, exchange, noise=noise))
+        noise = new_normals(self.plan.outgoing, self._record, named)
+        out = await run_abandonable(partial(outgoing, self.plan, position, exchange, noise=noise))
         if out.finite:
-            result = await self._way.exchange(position, out, sends=sends, listening=self._listening)
+            result = await self.way.exchange(position, out, sends=sends, listening=self._listening)
         else:  # the round will be abandoned: there is nothing to wait for
-            result = self._way.without(position, out)
+            result = self.way.without(position, out)
         self._heard = bool(result.received)
         self._missing = tuple(sorted({*self._missing, *result.missing}))
         self._too_late = self._too_late + 1 if result.too_late else 0
-        answer = await run_abandonable(answer_of, self._plan, position, out, result, self._listening)
+        answer = await run_abandonable(answer_of, self.plan, position, out, result, self._listening)
         effects = {}
         if self._effects is not None and not self._listening:
             nodes = self._state.nodes
@@ -298,7 +307,7 @@ class RoundLearner:
                 "missing": list(result.missing),
                 "untaken": list(result.untaken),
                 "unsent": list(result.unsent),
-                **({"unwanted": list(result.unwanted)} if self._plan.previews(position[1]) else {}),
+                **({"unwanted": list(result.unwanted)} if self.plan.previews(position[1]) else {}),
                 "listening": self._listening,
                 "rests": self._local.rests,
                 "codec": out.codec.name,
@@ -309,10 +318,10 @@ class RoundLearner:
 
     def _may_send(self, position: tuple[int, int], exchange: AnyExchange) -> bool:
         """Whether the rows of an exchange may be sent, and are needed; their budget is then spent."""
-        recipients = self._way.recipients(position, form_of(self._plan.name, exchange))
+        recipients = self.way.recipients(position, form_of(self.plan.name, exchange))
         if self._listening:
             return False
-        if self._way.masked is None and all(map(self._standing.members.is_absent, recipients)):
+        if self.way.masked is None and all(map(self._standing.members.is_absent, recipients)):
             return False
         try:
             if self._budget is not None:

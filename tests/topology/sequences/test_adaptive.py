@@ -175,8 +175,32 @@ def test_an_expression_reads_bandwidths_from_a_file(tmp_path):
     read, made = build(text).sequence, adaptive_matching(links, 3.0, 4, "maximum", 5)
     assert read.name == made.name
     assert all(abs(read.matrix(t) - made.matrix(t)).nnz == 0 for t in range(12))
-    with pytest.raises(InvalidParameter, match=r"another number of nodes.*expected 9"):
+    with pytest.raises(InvalidParameter, match=r"another number of nodes.*expected .9, 9"):
         build(text.replace(":8,", ":9,"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "to,from,weight\n99999999,99999999,1\n",
+            "another number of nodes",
+        ),  # 80 petabytes, were it unfolded
+        ("to,from,weight\ninf,0,1\n", "holds no matrix"),
+        ("to,from,weight\nnan,0,1\n", "holds no matrix"),
+        ("to,from,weight\n1e300,0,1\n", "holds no matrix"),
+        ("to,from,weight\n-1,0,1\n", "holds no matrix"),
+        ("to,from,weight\n", "holds no matrix"),
+        ("0,nan\n1,0\n", "bandwidth from node 0 to node 1 is not one"),
+        ("0,inf\n1,0\n", "bandwidth from node 0 to node 1 is not one"),
+        ("0,1\n-1,0\n", "bandwidth from node 1 to node 0 is not one"),
+        ("0,1\n", "another number of nodes"),
+    ],
+)
+def test_files_of_links_that_are_none_are_named_before_they_are_unfolded(tmp_path, text, said):
+    (tmp_path / "links.csv").write_text(text)
+    with pytest.raises(InvalidParameter, match=said):
+        build(f"adaptive-matching:2,bandwidth={tmp_path / 'links.csv'}")
 
 
 def test_links_are_part_of_the_name_by_which_members_agree():

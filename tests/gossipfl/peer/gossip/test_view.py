@@ -121,7 +121,7 @@ def test_a_flood_of_names_asks_a_bounded_number_each_period_and_costs_no_neighbo
             if peer.peer_id not in view.neighbours:
                 view.failed(peer.peer_id, now=float(wave))
     assert view.neighbours == {id_of("P1"), id_of("P2"), id_of("P3")}
-    assert len(view._book) <= 10 + 3
+    assert len(view.book) <= 10 + 3
 
 
 def test_a_neighbour_that_fails_is_an_acquaintance_that_has_gone_and_comes_back_with_its_own_word():
@@ -389,6 +389,6 @@ def test_whatever_happens_the_view_stays_sound(events, size):
                 assert len({each.peer_id for each in view.tick()}) <= 5
         assert view.neighbours <= spoke - {OWN.peer_id}
         assert len(view.known) <= max(size, 2)
-        assert len(view._book) <= 2 * size + len(BOOTSTRAP) + 4
+        assert len(view.book) <= 2 * size + len(BOOTSTRAP) + 4
         chosen = view.choose(now=float(now))
         assert chosen is None or chosen.retry_at <= now
