@@ -26,7 +26,7 @@ def link_matrix(
 
     A link is as fast as the faster of what its sender and its receiver saw: a transfer that waits for something
     else shows less than the link can do, and never more. But it counts for four times the slower one at most: a
-    member may say what it likes, and not what the other end saw arrive. Large rows have measured it, or the doctor.
+    member says what it likes, and not what the other end saw arrive. Large rows have measured it, or the doctor.
 
     Parameters
     ----------

@@ -37,6 +37,9 @@ _WEIGHTS = re.compile(r"model(-\d{1,6}-of-\d{1,6})?\.safetensors")
 _MOST_CONFIGURATION_BYTES = 1 << 20
 _LEAST_BOUND = 1 << 20  # numbers in a configuration that any file may have
 _MOST_LABELS = 1 << 16
+_MOST_PARTS = 1 << 12  # layers and the like: lists are made of them, even where no tensors are
+_OF_PARTS = re.compile(r".*(layers?|depths?|experts|stages|blocks|heads)")
+_MODULES_A_TENSOR = 8
 _FURTHER_TENSORS = 64  # of a head that the file does not have
 #: Keys that would run the code of others, or load it.
 _CODE = ("auto_map", "custom_pipelines", "quantization_config", "kernel_config", "adapter_config")
@@ -92,7 +95,7 @@ class Pretrained:
         require_transformers(what="a pretrained body")
         sizes = self._sizes()
         bound = max(_LEAST_BOUND, sum(size for size in sizes.values()))
-        config = self._configuration(bound)
+        config = self._configuration(bound, max(_MOST_PARTS, 2 * len(sizes)))
         kind = self._class_of(config)
         with self._fitting(), _counting(len(sizes), bound), torch.device("meta"):
             kind(config)
@@ -110,6 +113,8 @@ class Pretrained:
                 f"{name!r} is {tuple(there)} in the file, and {tuple(wanted)} by the configuration"
             )
         base = f"{module.base_model_prefix}."
+        if not any(name.startswith(base) for name in module.state_dict()):
+            base = ""  # of a body that is named otherwise: then everything is of it
         for what, names in (("lacks", found["missing_keys"]), ("has", found["unexpected_keys"])):
             of_body = sorted(name for name in names if name.startswith(base))
             if of_body:
@@ -156,7 +161,7 @@ class Pretrained:
                 f"{path} is damaged, or no safetensors file", got=str(error)[:200], remedy="Copy it again."
             ) from None
 
-    def _configuration(self, bound: int) -> Any:  # noqa: ANN401 - transformers' own
+    def _configuration(self, bound: int, parts: int) -> Any:  # noqa: ANN401 - transformers' own
         from transformers import CONFIG_MAPPING, AutoConfig
 
         path = self.folder / "config.json"
@@ -175,7 +180,7 @@ class Pretrained:
             raise InvalidTask(
                 f"{path} is no configuration", expected="a table in JSON", got=str(error)[:200]
             ) from None
-        _require_harmless(values, path, bound)
+        _require_harmless(values, path, bound, parts)
         kind = values.pop("model_type", None)
         if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
             raise InvalidTask(
@@ -256,10 +261,11 @@ def _without_dropped(values: Any) -> Any:  # noqa: ANN401 - of JSON
     return {key: _without_dropped(each) for key, each in values.items() if not _DROPPED.fullmatch(key)}
 
 
-def _require_harmless(values: Any, path: Path, bound: int) -> None:  # noqa: ANN401 - of JSON
+def _require_harmless(values: Any, path: Path, bound: int, parts: int, of: str = "") -> None:  # noqa: ANN401 - of JSON
     """Refuse keys that run code, and numbers beyond what the weights could need."""
     pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
     for key, value in list(pairs):
+        name = key if isinstance(key, str) else of
         of_timm = key == "model_type" and str(value).startswith("timm")
         if (key in (*_CODE, *_OF_TIMM) and value) or of_timm:
             raise InvalidTask(
@@ -269,20 +275,20 @@ def _require_harmless(values: Any, path: Path, bound: int) -> None:  # noqa: ANN
                 remedy="Build the model in a function of your own, if you trust where it comes from.",
             )
         if isinstance(value, Mapping | list):
-            _require_harmless(value, path, bound)
-        most = _MOST_LABELS if key == "num_labels" else bound
+            _require_harmless(value, path, bound, parts, name)
+        most = _MOST_LABELS if key == "num_labels" else parts if _OF_PARTS.fullmatch(name) else bound
         if isinstance(value, int) and abs(value) > most:
             raise InvalidTask(
                 f"{path} asks for more than the weights beside it have",
                 expected=f"numbers up to {most}",
-                got=f"{key} = {value}",
+                got=f"{name} = {value}"[:100],
             )
 
 
 @contextmanager
 def _counting(tensors: int, numbers: int) -> Iterator[None]:
     """Stop a constructor, which allocates nothing yet, at more tensors or numbers than a file can be meant for."""
-    thread, count, size = threading.get_ident(), 0, 0
+    thread, count, size, modules = threading.get_ident(), 0, 0, 0
     most, most_numbers = 2 * tensors + _FURTHER_TENSORS, 2 * numbers
 
     def counted(_: nn.Module, name: str, tensor: Tensor | None) -> None:
@@ -297,7 +303,20 @@ def _counting(tensors: int, numbers: int) -> Iterator[None]:
                 got=f"{count} of {size} and more, at {name!r}",
             )
 
+    def counted_module(_: nn.Module, name: str, module: nn.Module | None) -> None:
+        nonlocal modules
+        if threading.get_ident() != thread or module is None:
+            return
+        modules += 1
+        if modules > _MODULES_A_TENSOR * most:
+            raise InvalidTask(
+                "a configuration asks for more than the weights beside it have",
+                expected=f"about {tensors} tensors",
+                got=f"{modules} modules and more, at {name!r}",
+            )
+
     handles = [
+        registration.register_module_module_registration_hook(counted_module),
         registration.register_module_parameter_registration_hook(counted),
         registration.register_module_buffer_registration_hook(counted),
     ]

@@ -73,7 +73,7 @@ def test_rates_that_are_none_are_named(rate):
 def test_files_that_are_none_are_named(told, examination):
     with pytest.raises(HomeError, match="member 1, 'b', says of its links"):
         link_matrix(["a", "b"], [status("a"), told], [None, examination])
-    with pytest.raises(HomeError, match="'a' is a member twice|a is a member twice"):
+    with pytest.raises(HomeError, match="a is a member twice"):
         link_matrix(["a", "a"], [status("a"), status("a")], [None, None])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 from unittest.mock import patch
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from gossipfl.errors import InvalidTask
 from gossipfl.tasks import Dataset, Task
-from gossipfl.tasks.pretrained import Pretrained
+from gossipfl.tasks.pretrained import Pretrained, _counting
 
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
@@ -87,8 +88,10 @@ def test_a_folder_makes_a_task_with_its_adapters(saved):
         ({"architectures": ["Evil"]}, "no such head.*next.*'Evil'"),
         ({"architectures": {"a": 1}}, "no such head.*'a'"),
         ({"architectures": 5}, "no such head.*got 5"),
-        ({"n_layer": 10**12}, r"expected numbers up to 1048576; got n_layer = 1000000000000"),
-        ({"n_layer": 10**6}, "more than the weights beside it have.*about 28 tensors"),
+        ({"n_inner": 10**12}, r"expected numbers up to 1048576; got n_inner = 1000000000000"),
+        ({"n_layer": 10**6}, r"expected numbers up to 4096; got n_layer = 1000000"),
+        ({"sub": [{"depths": [1, 10**6]}]}, r"expected numbers up to 4096; got depths = 1000000"),
+        ({"n_layer": 4000}, "more than the weights beside it have.*about 28 tensors"),
         ({"n_embd": 10**6}, "more than the weights beside it have"),
         ({"num_labels": 10**6}, "expected numbers up to 65536"),
         ({"n_layer": 3}, r"the file lacks 'transformer\.h\.2\.attn\.c_attn\.bias', and 11 more"),
@@ -102,6 +105,91 @@ def test_configurations_that_do_not_fit_or_ask_for_code_are_refused(folder, valu
     configure(folder, **values)
     with pytest.raises(InvalidTask, match=said):
         Pretrained(folder)()
+
+
+def test_a_body_that_is_named_otherwise_is_wholly_wanted(folder, monkeypatch):
+    """As models within models are, whose prefix no tensor's name begins with: what is missing would be drawn."""
+    monkeypatch.setattr(transformers.GPT2LMHeadModel, "base_model_prefix", "elsewhere")
+    assert Pretrained(folder)()
+    configure(folder, n_layer=3)
+    with pytest.raises(InvalidTask, match=r"the file lacks 'transformer\.h\.2"):
+        Pretrained(folder)()
+
+
+def test_modules_without_tensors_are_counted_too(folder):
+    class Deep(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = torch.nn.ModuleList(torch.nn.Identity() for _ in range(1_000))
+
+    with pytest.raises(InvalidTask, match=r"asks for more.*modules and more"), _counting(3, 100):
+        Deep()
+    Deep()  # elsewhere nothing is counted
+
+
+def forged(folder, header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+FORGED = {
+    "no header": lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 8),
+    "a header that is not there": lambda folder: (folder / "model.safetensors").write_bytes(
+        struct.pack("<Q", 2**40) + b"{}"
+    ),
+    "a huge tensor": lambda folder: forged(
+        folder, {"a": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}
+    ),
+    "a huge tensor of nothing": lambda folder: forged(
+        folder, {"transformer.wte.weight": {"dtype": "F32", "shape": [0, 2**60], "data_offsets": [0, 0]}}
+    ),
+    "places beyond the file": lambda folder: forged(
+        folder, {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, bytes(8)
+    ),
+    "places backwards": lambda folder: forged(
+        folder, {"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}}, bytes(16)
+    ),
+    "one place twice": lambda folder: forged(
+        folder, {name: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} for name in "ab"}, bytes(16)
+    ),
+    "one name twice": lambda folder: forged(
+        folder,
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+        bytes(8),
+    ),
+    "numbers of no kind": lambda folder: forged(
+        folder, {"a": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, bytes(4)
+    ),
+    "a deep header": lambda folder: forged(folder, b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    "a deep configuration": lambda folder: (folder / "config.json").write_text("[" * 300_000),
+    "a nested configuration": lambda folder: configure(folder, sub=nested(900)),
+    "a long number": lambda folder: (folder / "config.json").write_text('{"n_layer": ' + "9" * 10_000 + "}"),
+    "no number": lambda folder: (folder / "config.json").write_text(
+        '{"model_type": "gpt2", "n_embd": NaN, "architectures": ["GPT2LMHeadModel"]}'
+    ),
+}
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_files_that_were_forged_are_named(folder, how):
+    FORGED[how](folder)
+    with pytest.raises(InvalidTask, match=r"damaged|no configuration|do not fit|cannot be read|asks for more"):
+        Pretrained(folder)()
+
+
+def test_an_index_of_files_is_not_followed(folder):
+    index = {"weight_map": {"transformer.wte.weight": "../../../../etc/passwd"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("tokenizer.json", "generation_config.json", "modeling_evil.py"):
+        (folder / name).write_text("evil(")
+    assert Pretrained(folder)()
 
 
 def test_names_of_code_to_download_are_not_followed(folder):
