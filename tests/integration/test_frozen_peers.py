@@ -21,10 +21,10 @@ TRAINED = 3 * 64 + 3
 def test_peers_in_rounds_keep_a_body_once(tmp_path):
     peers = peers_in_rounds(
         tmp_path,
-        3,
+        2,
         task=TASK["name"],
         options=TASK["options"],
-        rounds={"topology": "complete:3", "stop_after": 5},
+        rounds={"topology": "complete:2", "stop_after": 3},
         training={"momentum": 0.9},
     )
     whole = [peer.task for peer in peers]
@@ -43,7 +43,7 @@ def test_peers_in_rounds_keep_a_body_once(tmp_path):
     homes = [peer.home.directory for peer in peers]
     assert_replayed(homes)
     recorded = read_recorded(homes)
-    assert recorded.rows.shape == (3, problem_of(recorded).task.layout.size) == (3, TRAINED)
+    assert recorded.rows.shape == (2, problem_of(recorded).task.layout.size) == (2, TRAINED)
 
 
 @pytest.mark.slow
