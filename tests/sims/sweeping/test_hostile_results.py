@@ -26,9 +26,11 @@ from tests.sims.sweeping.sweeps import SCENARIO, sweep_of
 WILD = "[/x] $(touch no) `touch no`\n#SBATCH --wrap=no\r\x1b[2J<script>alert(1)</script>'\"; [[evil]]"
 
 
-def test_a_label_is_a_name_and_nothing_else(tmp_path, monkeypatch):
+@pytest.fixture
+def wild(tmp_path, monkeypatch):
+    """The directory of a sweep whose names and labels are commands, its commands, and the script it wrote."""
     monkeypatch.chdir(tmp_path)
-    out, script, report = tmp_path / "out", tmp_path / "array.sh", tmp_path / "report.html"
+    out, script = tmp_path / "out", tmp_path / "array.sh"
     variants = [
         {"label": WILD, "training": {"learning_rate": 0.2}},
         {"label": "tame", "training.momentum": 0.1},
@@ -44,9 +46,21 @@ def test_a_label_is_a_name_and_nothing_else(tmp_path, monkeypatch):
         return done.stdout
 
     said("sweep", "s.toml", "--script", str(script))
-    named = [line for line in script.read_text().splitlines() if "wrap" in line or "touch" in line]
+    yield out, said, script
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_label_is_a_name_in_a_script(wild):
+    script = wild[2].read_text()
+    named = [line for line in script.splitlines() if "wrap" in line or "touch" in line]
     assert len(named) == 1
     assert named[0].startswith("# ")
+
+
+@pytest.mark.slow
+def test_a_label_is_a_name_and_nothing_else(wild, tmp_path):
+    out, said, _ = wild
+    report = tmp_path / "report.html"
     assert "part 1: point 1 (variant = [/x] $(touch no)" in said("sweep", "--part", "1-2")
     assert "[/x]" in said("sweep", "--resume")
     runs = pl.read_parquet(out / "runs.parquet")
@@ -58,7 +72,6 @@ def test_a_label_is_a_name_and_nothing_else(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.stdout
     assert "<script>alert" not in report.read_text()
-    assert not (tmp_path / "no").exists()
 
 
 @pytest.fixture(scope="module")
