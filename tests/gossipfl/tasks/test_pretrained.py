@@ -180,7 +180,9 @@ def nested(depth):
 @pytest.mark.parametrize("how", FORGED)
 def test_files_that_were_forged_are_named(folder, how):
     FORGED[how](folder)
-    with pytest.raises(InvalidTask, match=r"damaged|no configuration|do not fit|cannot be read|asks for more"):
+    with pytest.raises(
+        InvalidTask, match=r"damaged|no configuration|do not fit|cannot be read|asks for more"
+    ):
         Pretrained(folder)()
 
 
