@@ -29,7 +29,7 @@ class _Actor:
 
     def __init__(self, task: ShardTask, number: int) -> None:
         self._task, self._number = task, number
-        self._post, self._others = Post(number, self._hand), list[Any]()
+        self._post, self._delivers = Post(number, self._hand), list[Callable[[Key, Rows], None]]()
         self._shard: Shard | None = None
 
     def process(self) -> int:
@@ -38,7 +38,9 @@ class _Actor:
 
     def meet(self, others: list[Any]) -> None:
         """Take note of the actors of all shards."""
-        self._others = others
+        # Nobody asks for what a delivery returns, so nothing is kept of it.
+        options = {"concurrency_group": _POST, "num_returns": 0}
+        self._delivers = [each.deliver.options(**options).remote for each in others]
 
     def deliver(self, key: Key, rows: Rows) -> None:
         """Take in rows of another shard."""
@@ -60,7 +62,7 @@ class _Actor:
         self._shard = Shard(self._task, self._number, self._post)
 
     def _hand(self, receiver: int, key: Key, rows: Rows) -> None:
-        self._others[receiver].deliver.options(concurrency_group=_POST).remote(key, rows)
+        self._delivers[receiver](key, rows)
 
 
 def _answer(call: Callable[[], Any]) -> Answer:
@@ -129,7 +131,7 @@ class RayCrew:
         cpus = min(threads, share if share < 1 else int(share))
         # One that is lost is replaced here, with all others set back: Ray alone could not.
         made = ray.remote(concurrency_groups={_POST: 1})(_Actor).options(
-            num_cpus=cpus, max_restarts=0, scheduling_strategy="SPREAD"
+            num_cpus=cpus, max_restarts=0, scheduling_strategy="SPREAD", enable_task_events=False
         )
         started = sorted(self._lost)
         for number in started:
