@@ -8,6 +8,7 @@ models is kept in a second table, in the same places.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -32,10 +33,11 @@ from sims.world import World
 from sims.world.lies import Lies
 from sims.world.receipts import Arrivals, Receipts, Received, receipts_of
 
-__all__ = ["ReceivingEngine", "engine_of"]
+__all__ = ["RECEIPTS", "ReceivingEngine", "engine_of"]
 
 Ints = NDArray[np.int64]
-_RECEIPTS = "receipts."
+RECEIPTS = "receipts."
+"""Names of arrays of gates and hostile nodes begin with this in a state."""
 
 
 class ReceivingEngine(Engine):
@@ -74,6 +76,7 @@ class ReceivingEngine(Engine):
         self._merging = replace(self._updates[0], operation=self._groups.training, train=False)
         self._operations = np.array([group.operation for group in self._groups.all])
         self._size = world.layout.shared_size
+        self._here: Ints = np.asarray(world.trainer.data.numbers)  # their numbers in the network
         self._told = None if receipts.lies is None else self._first_lies(receipts.lies)
 
     @property
@@ -89,18 +92,30 @@ class ReceivingEngine(Engine):
     def state(self) -> Arrays:
         """All that changes, as named arrays, for a checkpoint."""
         told = {} if self._told is None else self._told.state()
-        further = {f"{_RECEIPTS}{name}": array for name, array in (self.receipts.state() | told).items()}
+        further = {f"{RECEIPTS}{name}": array for name, array in (self.receipts.state() | told).items()}
         return {**super().state(), **further}
 
     def restore(self, state: Arrays) -> None:
         """Continue from a value of `state`."""
         super().restore(state)
         further = {
-            name.removeprefix(_RECEIPTS): array for name, array in state.items() if name.startswith(_RECEIPTS)
+            name.removeprefix(RECEIPTS): array for name, array in state.items() if name.startswith(RECEIPTS)
         }
         self.receipts.restore(further)
         if self._told is not None:
             self._told.restore(further)
+
+    def beside(self, places: Ints) -> tuple[NDArray[np.generic], ...]:
+        """What goes with models at some places to where they are received, besides rows and ages."""
+        versions = self.table.versions[places]
+        return (versions,) if self._told is None else (versions, *self._told.taken(places))
+
+    def put_beside(self, places: Ints, came: Sequence[NDArray[np.generic]]) -> None:
+        """Take in a value of `beside`."""
+        self.table.versions[places] = came[0]
+        if self._told is not None:
+            self._told.follow(self.table)
+            self._told.put(places, came[1:])
 
     def _outgoing(self) -> Pipeline:
         return IN_FULL  # receipts have done it
@@ -134,7 +149,7 @@ class ReceivingEngine(Engine):
             is_training[arriving] &= goes_on
         seconds = window.time[events] / TICKS_PER_SECOND
         if self.receipts.lies is not None:
-            is_training &= ~self.receipts.lies.are_idle(columns[0], seconds)
+            is_training &= ~self.receipts.lies.are_idle(self._here[columns[0]], seconds)
         only_merged = is_merged & ~is_training & (operation == self._groups.training)
         self._run_blocks(columns, group, is_merged & ~only_merged)
         self._merge(columns[:, only_merged])
@@ -171,7 +186,7 @@ class ReceivingEngine(Engine):
             self.table.copy(*(torch.from_numpy(each[kept]).to(self.device) for each in (node, keep)))
 
     def _first_lies(self, lies: Lies) -> Told:
-        told, nodes = Told.of(self.table, self._size), np.flatnonzero(lies.hostile)
+        told, nodes = Told.of(self.table, self._size), np.flatnonzero(lies.hostile[self._here])
         self._told = told
         self._lie(nodes, np.zeros(len(nodes)))
         return told
@@ -180,11 +195,11 @@ class ReceivingEngine(Engine):
         """Make the lies of those nodes that are hostile for new versions of their models."""
         lies, told = self.receipts.lies, self._told
         assert lies is not None and told is not None  # noqa: S101 - made together
-        nodes = nodes[lies.changed(nodes, seconds)]
+        nodes = nodes[lies.changed(self._here[nodes], seconds)]
         if len(nodes):
             places = torch.from_numpy(nodes).to(self.device)
             rows, ages = self.table.rows[places, : self._size], self.table.ages[places]
-            told.write(nodes, *lies.told(nodes, rows, ages))
+            told.write(nodes, *lies.told(self._here[nodes], rows, ages))
 
     def _received(self, columns: Ints, window: Window, events: Ints, *, scratch: int) -> Received:
         """Receive messages, and write them to the places from ``scratch`` on, as they are to be merged."""
@@ -204,7 +219,7 @@ class ReceivingEngine(Engine):
         )
         are_lies = np.zeros(len(node), dtype=bool)
         if self._told is not None:
-            are_lies = self._told.is_lie[source] & self.world.honest[node]
+            are_lies = self._told.is_lie[source] & self.world.honest[self._here[node]]
             message = self._told.instead(message, sources, torch.from_numpy(are_lies).to(self.device))
         received = self.receipts(
             gathered(receivers),

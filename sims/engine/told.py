@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +62,20 @@ class Told:
         if lying.any():
             source, target = (torch.from_numpy(each[lying]) for each in (origins, places))
             self.rows[target], self.ages[target] = self.rows[source], self.ages[source]
+
+    def taken(self, places: Ints) -> tuple[NDArray[np.generic], ...]:
+        """Which of some places have lies, and these: bool ``[k]``, and rows and ages of as many as have."""
+        lying = self.is_lie[places]
+        at = torch.from_numpy(places[lying]).to(self.rows.device)
+        return lying, self.rows[at].cpu().numpy(), self.ages[at].cpu().numpy()
+
+    def put(self, places: Ints, taken: Sequence[NDArray[np.generic]]) -> None:
+        """Put a value of `taken` elsewhere."""
+        lying = taken[0].astype(bool)
+        self.is_lie[places] = False
+        if lying.any():
+            rows, ages = (torch.from_numpy(np.array(each)).to(self.rows.device) for each in taken[1:])
+            self.write(places[lying], rows, ages)
 
     def instead(self, message: Message, sources: Tensor, are_lies: Tensor) -> Message:
         """Messages ``[B]`` from these places, lies where ``are_lies``."""

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_RECEIPT
 from sims.compiler.timeline import Timeline, Window
 from sims.engine.engine import Arrays, Engine
+from sims.engine.receiving import RECEIPTS, ReceivingEngine
 from sims.sharding.partition import Partition
 from sims.sharding.post import Post
 from sims.sharding.supersteps import Plan, numbered, plan_of
 
-__all__ = ["SLOTS", "ShardMessages"]
+__all__ = ["AT_PLACES", "SLOTS", "ShardMessages"]
 
 Ints = NDArray[np.int64]
+AT_PLACES = {"versions", *(f"{RECEIPTS}told.{name}" for name in ("rows", "ages", "is_lie"))}
+"""Names of arrays that gates and hostile nodes have for all places of a table, in a state."""
 SLOTS = "slots."
 """Names of arrays of snapshots that a shard holds begin with this in its state."""
 
@@ -38,6 +41,7 @@ class ShardMessages:
 
     def __init__(self, engine: Engine, partition: Partition, shard: int, post: Post) -> None:
         self._engine, self._partition, self._shard, self._post = engine, partition, shard, post
+        self._receiving = engine if isinstance(engine, ReceivingEngine) else None
         self._local = np.full(len(partition.shard), -1, dtype=np.int64)
         members = partition.members(shard)
         self._local[members] = np.arange(len(members))
@@ -124,10 +128,12 @@ class ShardMessages:
         outgoing = {}
         for other in np.unique(sent[:, 1]).tolist():
             numbers = sent[sent[:, 1] == other, 2]
-            places = torch.from_numpy(n + 1 + self._slots[np.searchsorted(self._held, numbers)])
-            places = places.to(table.rows.device)
-            outgoing[other] = tuple(
-                each.index_select(0, places).cpu().numpy() for each in (table.rows, table.ages)
+            lent = n + 1 + self._slots[np.searchsorted(self._held, numbers)]
+            places = torch.from_numpy(lent).to(table.rows.device)
+            beside = () if self._receiving is None else self._receiving.beside(lent)
+            outgoing[other] = (
+                *(each.index_select(0, places).cpu().numpy() for each in (table.rows, table.ages)),
+                *beside,
             )
         senders = np.unique(received[:, 1]).tolist()
         found = self._post.exchanged(outgoing, senders)
@@ -136,16 +142,27 @@ class ShardMessages:
         if count:
             table.make_room(int(slots.max()) + 1)
         for sender in senders:
-            places = torch.from_numpy(n + 1 + slots[received[:, 1] == sender]).to(table.rows.device)
-            for whole, part in zip((table.rows, table.ages), found[sender], strict=True):
+            free = n + 1 + slots[received[:, 1] == sender]
+            places, (rows, ages, *more) = torch.from_numpy(free).to(table.rows.device), found[sender]
+            for whole, part in ((table.rows, rows), (table.ages, ages)):
                 whole.index_copy_(0, places, torch.from_numpy(np.array(part)).to(whole.device))
+            if self._receiving is not None:
+                self._receiving.put_beside(free, more)
         return numbers, slots
 
     def state(self) -> Arrays:
         """State of the shard's nodes, and of the snapshots it holds."""
         table, n = self._engine.table, self._engine.table.n
         places = torch.from_numpy(n + 1 + self._slots).to(table.rows.device)
+        further: Arrays = {}
+        if self._receiving is not None:
+            received = self._receiving.state()
+            further = {name: array for name, array in received.items() if name.startswith(RECEIPTS)}
+            for name in AT_PLACES & received.keys():
+                further[name] = received[name][:n]
+                further[SLOTS + name] = received[name][n + 1 + self._slots]
         return {
+            **further,
             "rows": table.rows[:n].cpu().numpy(),
             "ages": table.ages[:n].cpu().numpy(),
             "kept": table.kept[:n].cpu().numpy(),
@@ -160,10 +177,11 @@ class ShardMessages:
         """Continue from a value of `state`."""
         held = state[f"{SLOTS}held"].astype(np.int64)
         whole = {}
-        for name in ("rows", "ages", "kept"):
+        for name in ("rows", "ages", "kept", *sorted(AT_PLACES & state.keys())):
             own, more = state[name], state.get(f"{SLOTS}{name}")
             whole[name] = np.concatenate([own, own[:1], *([] if more is None else [more])])
-        versions = np.zeros(len(whole["rows"]), dtype=np.int64)
-        self._engine.restore({**whole, "steps": state["steps"], "versions": versions})
+        whole.setdefault("versions", np.zeros(len(whole["rows"]), dtype=np.int64))
+        receipts = {name: array for name, array in state.items() if name.startswith(RECEIPTS)}
+        self._engine.restore({**receipts, **whole, "steps": state["steps"]})
         self._held, self._slots = held, np.arange(len(held))
         self._holders = state[f"{SLOTS}holders"].astype(np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gossipfl.algorithms import RoundAlgorithm
 from gossipfl.algorithms.conformance import differs_alone
-from gossipfl.attacks import Attack, Poisoned
 from sims.errors import NotSimulable
 from sims.scenario import Scenario
 from sims.world import World
@@ -23,20 +22,9 @@ def require_divisible(scenario: Scenario, world: World) -> None:
     """
     name = scenario.algorithm.name
     if not scenario.algorithm.in_rounds:
-        _require_plain_messages(scenario)
+        _require_rows_in_full(scenario)
     elif scenario.algorithm.of_rounds(world.layout).requirements.server:
         _require_rows_apart(name, scenario.algorithm.of_rounds(world.layout))
-    if scenario.attack is not None:
-        _require_divisible_attack(scenario.attack.name, scenario.attack.build(), scenario)
-
-
-def _require_divisible_attack(name: str, attack: Attack, scenario: Scenario) -> None:
-    if not isinstance(attack, Poisoned) and not scenario.algorithm.in_rounds:
-        raise NotSimulable(
-            f"attack {name!r} is on messages, which shards take in without looking at their senders",
-            expected="an algorithm in rounds, or an attack in the data, such as label_flip",
-            remedy=_HERE,
-        )
 
 
 def _require_rows_apart(name: str, algorithm: RoundAlgorithm) -> None:
@@ -50,12 +38,9 @@ def _require_rows_apart(name: str, algorithm: RoundAlgorithm) -> None:
         )
 
 
-def _require_plain_messages(scenario: Scenario) -> None:
-    """Refuse what message-driven simulations do to messages between their arrival and their merge."""
-    present = {
-        "gate": scenario.gate is not None and scenario.gate.enabled,
-        scenario.engine.named: not scenario.engine.reads_whole_tables,
-    }
-    named = [what for what, there in present.items() if there]
-    if named:
-        raise NotSimulable(f"message-driven simulations in shards have no {', '.join(named)}", remedy=_HERE)
+def _require_rows_in_full(scenario: Scenario) -> None:
+    """Refuse message-driven simulations whose tables are not read as a whole."""
+    if not scenario.engine.reads_whole_tables:
+        raise NotSimulable(
+            f"message-driven simulations in shards have no {scenario.engine.named}", remedy=_HERE
+        )

@@ -67,6 +67,8 @@ class ShardReport:
         As `Simulation.counts`.
     own_counts : tuple of str
         Which of them are of its own nodes; the others are of the whole network.
+    decisions : dict of str to int
+        Of its nodes' gates, as `Simulation.decisions`.
     seconds : float
         Simulated, after the rounds that are done.
     online : ndarray
@@ -82,6 +84,7 @@ class ShardReport:
 
     counts: dict[str, int]
     own_counts: tuple[str, ...]
+    decisions: dict[str, int]
     seconds: float
     online: Bools
     phases: Phases
@@ -172,7 +175,10 @@ class Shard:
         simulation = self._simulation
         return ShardReport(
             counts=simulation.counts(),
-            own_counts=("messages", "bytes", "updates", FAILED_SUMS) if self._in_rounds else ("updates",),
+            own_counts=("messages", "bytes", "updates", FAILED_SUMS)
+            if self._in_rounds
+            else ("updates", "refused"),
+            decisions=simulation.decisions(),
             seconds=simulation.seconds(rounds),
             online=simulation.online(),
             phases=simulation.phases,

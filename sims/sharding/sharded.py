@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -152,6 +153,11 @@ class Sharded(Simulation):
             name: sum(counts[name] for counts in every) if name in self.reports[0].own_counts else first
             for name, first in every[0].items()
         }
+
+    def decisions(self) -> dict[str, int]:
+        """Decisions of all gates since the start, by their reasons."""
+        every = (Counter[str](report.decisions) for report in self.reports)
+        return dict(sum(every, Counter[str]()))
 
     def state(self) -> Arrays:
         """All that a checkpoint needs: what one machine would write. It is kept in case a shard is lost."""

@@ -69,4 +69,5 @@ def sharded(
         device=device,
         memory=memory,
     )
-    return Sharded(scenario, crew(task, world), partition, states or MessageStates(partition), memory)
+    states = states or MessageStates(world, partition)
+    return Sharded(scenario, crew(task, world), partition, states, memory)

@@ -16,8 +16,9 @@ from sims.engine.engine import Arrays
 from sims.engine.neighbourhoods import Sparse
 from sims.running.message_driven import TIMELINE
 from sims.running.round_based import ATTACK, AUXILIARY, CLOCK, FAILED_SUMS, OPTIMISER_STATE
-from sims.sharding.messages import SLOTS
+from sims.sharding.messages import AT_PLACES, SLOTS
 from sims.sharding.partition import Partition
+from sims.sharding.receipt_states import divided_receipts, joined_receipts
 from sims.world import World
 from sims.world.networks import RoundNetwork
 
@@ -131,12 +132,15 @@ class MessageStates:
 
     Parameters
     ----------
+    world : World
     partition : Partition
     """
 
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, world: World, partition: Partition) -> None:
         self._members = [partition.members(each) for each in range(partition.shards)]
         self._n = len(partition.shard)
+        holders = partition.shard[~world.honest]
+        self._hostile = [np.flatnonzero(holders == each) for each in range(partition.shards)]
 
     def joined(self, states: Sequence[Arrays]) -> Arrays:
         """One state of those of all shards."""
@@ -148,6 +152,7 @@ class MessageStates:
             ("ages", self._n + 1 + snapshots),
             ("kept", self._n + 1),
             ("steps", self._n),
+            *((name, self._n + 1 + snapshots) for name in sorted(AT_PLACES & states[0].keys())),
         ):
             first = states[0][name]
             whole = np.zeros((length, *first.shape[1:]), dtype=first.dtype)
@@ -156,10 +161,10 @@ class MessageStates:
                 if length > self._n + 1:
                     whole[self._n + 1 + state[f"{SLOTS}held"]] = state[SLOTS + name]
             found[name] = whole
-        versions = np.zeros(self._n + 1 + snapshots, dtype=np.int64)
         return {
+            "versions": np.zeros(self._n + 1 + snapshots, dtype=np.int64),
             **found,
-            "versions": versions,
+            **joined_receipts(states, self._members, self._hostile),
             _UPDATES: np.sum([state[_UPDATES] for state in states], axis=0),
         }
 
@@ -168,11 +173,12 @@ class MessageStates:
         count = len(state["rows"]) - self._n - 1
         holders = np.arange(count) % len(self._members)
         timeline = {name: array for name, array in state.items() if name.startswith(TIMELINE)}
-        parts = []
+        parts, receipts = [], divided_receipts(state, self._members)
+        at_places = {"rows", "ages", *(AT_PLACES & state.keys())}
         for shard, members in enumerate(self._members):
             held = np.flatnonzero(holders == shard)
-            part = {name: state[name][members] for name in ("rows", "ages", "kept", "steps")}
-            part |= {SLOTS + name: state[name][self._n + 1 + held] for name in ("rows", "ages")}
+            part = {name: state[name][members] for name in at_places | {"kept", "steps"}} | receipts[shard]
+            part |= {SLOTS + name: state[name][self._n + 1 + held] for name in at_places}
             part |= {f"{SLOTS}held": held, f"{SLOTS}holders": holders}
             updates = state[_UPDATES] if shard == 0 else 0 * state[_UPDATES]
             parts.append({**timeline, **part, _UPDATES: updates})

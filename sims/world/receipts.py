@@ -44,8 +44,10 @@ class Arrivals:
 
     Parameters
     ----------
-    receivers, senders : ndarray
-        Numbers of the nodes, int64 ``[B]``.
+    receivers : ndarray
+        Which of the nodes that are here, int64 ``[B]``.
+    senders : ndarray
+        Numbers of nodes in the network, int64 ``[B]``.
     versions : ndarray
         Number of changes of the sender's model before it was sent, int64 ``[B]``.
     are_answers : ndarray
@@ -100,14 +102,16 @@ class Receipts:
     lies : Lies, optional
         What hostile nodes say, if there are any.
     neighbours : ndarray
-        Number of neighbours of each node, int64 ``[N]``.
+        Number of neighbours of each node of the network, int64 ``[N]``.
     """
 
     def __init__(
         self, world: World, *, gate: GateSettings | None, lies: Lies | None, neighbours: Ints
     ) -> None:
-        self._world, self._neighbours, self.lies = world, neighbours, lies
-        self._gatekeepers = [] if gate is None else [Gatekeeper(gate) for _ in neighbours]
+        self._world, self.lies = world, lies
+        self._numbers: Ints = np.asarray(world.trainer.data.numbers)
+        self._neighbours = neighbours[self._numbers]
+        self._gatekeepers = [] if gate is None else [Gatekeeper(gate) for _ in self._numbers]
         self._probes = LossProbes(
             world.task,
             world.trainer.data,
@@ -130,10 +134,11 @@ class Receipts:
         """
         outgoing = self._world.message_outgoing
         if not outgoing.is_lossless:
-            keys = receipt_keys(torch.from_numpy(arrivals.parts), torch.from_numpy(arrivals.receivers))
+            receivers = torch.from_numpy(self._numbers[arrivals.receivers])
+            keys = receipt_keys(torch.from_numpy(arrivals.parts), receivers)
             message = as_received(message, outgoing, Draws(keys=keys))
         if self.lies is not None:
-            self.lies.hear(arrivals.receivers, arrivals.senders, message.shared)
+            self.lies.hear(self._numbers[arrivals.receivers], arrivals.senders, message.shared)
         if not self._gatekeepers:
             everybody = np.ones(len(nodes), dtype=bool)
             return Received(message=message, is_merged=everybody, is_trained_on=everybody)
@@ -148,10 +153,11 @@ class Receipts:
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return all that gatekeepers remember, as named arrays, for a checkpoint."""
-        samples: list[Tensor] = []
-        memories = [each.memory(samples) for each in self._gatekeepers]
-        text = json.dumps({"memories": memories, "counts": self.counts, "refused": self.refused})
-        numbers = [each.numpy() for each in samples]
+        samples: list[list[Tensor]] = [[] for _ in self._gatekeepers]
+        memories = [each.memory(own) for each, own in zip(self._gatekeepers, samples, strict=True)]
+        told = {"memories": memories, "samples": [len(own) for own in samples]}
+        text = json.dumps({**told, "counts": self.counts, "refused": self.refused})
+        numbers = [each.numpy() for own in samples for each in own]
         return {
             "memory": np.frombuffer(text.encode(), dtype=np.uint8),
             "samples": np.concatenate([np.zeros(0, numbers[0].dtype) if numbers else np.zeros(0), *numbers]),
@@ -163,8 +169,11 @@ class Receipts:
         """Continue from a value of `state`."""
         found = json.loads(state["memory"].tobytes())
         samples = torch.split(torch.from_numpy(state["samples"]), state["lengths"].tolist())
-        for gatekeeper, memory in zip(self._gatekeepers, found["memories"], strict=True):
-            gatekeeper.remember(memory, samples)
+        # Before there were shards, places were among the samples of all nodes.
+        ends = np.cumsum(found["samples"]).tolist() if "samples" in found else None
+        for node, (gatekeeper, memory) in enumerate(zip(self._gatekeepers, found["memories"], strict=True)):
+            first = 0 if ends is None or not node else ends[node - 1]
+            gatekeeper.remember(memory, samples[first : None if ends is None else ends[node]])
         self.counts, self.refused = Counter(found["counts"]), found["refused"]
         if self.lies is not None:
             self.lies.restore(state)

@@ -12,7 +12,14 @@ from sims.running import run
 from sims.sharding.supersteps import plan_of
 from tests.sims.compiler.test_equality import FAILURES, OTHERS
 from tests.sims.sharding.test_losses import Losing
-from tests.sims.sharding.test_rounds import GRAPH, TRACES, in_shards, require_equal, scenario_of
+from tests.sims.sharding.test_rounds import (
+    GRAPH,
+    TRACES,
+    in_shards,
+    require_equal,
+    require_equal_records,
+    scenario_of,
+)
 from tests.sims.worlds import conditions
 
 DELAYS = [
@@ -58,6 +65,37 @@ def test_what_messages_lose_on_their_way_is_the_same_to_the_bit(lossy):
     assert one.summary["result"] == many.summary["result"]
 
 
+GATE = "gate={enabled=true,loss_samples=2}"
+LIARS = "attack={name='sign_flip',share=0.2}"
+ARRIVALS = {
+    "gates and liars": (GATE, LIARS, *FAILURES),
+    "liars that listen": ("attack={name='alie',share=0.3}", *FAILURES),
+    "liars with memories": ("attack={name='replay',share=0.2,lag=2}", GATE),
+    "free riders": ("attack={name='random',share=0.2}",),
+    "false ages": ("attack={name='age_inflation',share=0.2}", "gate.enabled=true"),
+    "everybody": (GATE, LIARS, "topology.name=complete"),
+    "parts": (GATE, LIARS, "algorithm.sharing={kind='partitioned',parts=2}"),
+    "codec": (GATE, "precision=float32", "algorithm.codec='qsgd:4'", *FAILURES),
+    "own starts": (GATE, "task={name='tests.sims.sharding.test_rounds:started_apart'}"),
+}
+"""What is done to messages between their arrival and their merge."""
+QUICK_ARRIVALS = {"gates and liars"}
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [pytest.param(each, marks=() if each in QUICK_ARRIVALS else pytest.mark.slow) for each in ARRIVALS],
+)
+def test_what_is_done_to_messages_on_arrival_is_the_same_to_the_bit(arrivals):
+    overrides = ARRIVALS[arrivals]
+    topology = () if "topology.name=complete" in overrides else (GRAPH,)
+    made = scenario_of("gossip_learning", *topology, *overrides)
+    one, many = run(made, traces=TRACES), in_shards(made, 3)
+    assert torch.equal(one.rows, many.rows)
+    require_equal_records(one, many, atol=1e-6 if "precision=float32" in overrides else 1e-12)
+    assert one.summary.get("gate") == many.summary.get("gate")
+
+
 @settings(max_examples=3, deadline=None)
 @given(
     nodes=st.integers(6, 20),
@@ -75,10 +113,18 @@ def test_any_cut_of_any_network_is_the_same_to_the_bit(nodes, shards, topology, 
     require_equal(run(made, traces=TRACES), in_shards(made, shards))
 
 
-@pytest.mark.parametrize("first", ["shards", "one machine"])
-def test_a_run_is_resumed_in_shards_and_on_one_machine(first, tmp_path):
-    """Models on their way go from one to the other, too."""
-    made = scenario_of("ad_psgd", GRAPH, "evaluate.every=1", DELAYS[2])
+@pytest.mark.parametrize(
+    ("first", "arrivals"),
+    [
+        ("shards", ()),
+        ("one machine", (GATE, "attack={name='replay',share=0.3,lag=2}")),
+        pytest.param("shards", (GATE, "attack={name='alie',share=0.3}"), marks=pytest.mark.slow),
+        pytest.param("one machine", (), marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_is_resumed_in_shards_and_on_one_machine(first, arrivals, tmp_path):
+    """Models on their way go from one to the other, too, and what gates and liars remember."""
+    made = scenario_of("ad_psgd", GRAPH, "evaluate.every=1", DELAYS[2], *arrivals)
     whole, stops = run(made, traces=TRACES), iter([False, True])
 
     def interrupted():
@@ -119,15 +165,7 @@ def test_a_window_is_cut_no_oftener_than_messages_can_cross_it(delay, steps):
         assert one.sent[:, [0, 2]].tolist() == other.received[:, [0, 2]].tolist()
 
 
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (("gate.enabled=true",), "no gate"),
-        (("engine.rows=int8",), "engine.rows"),
-        (("attack={name='sign_flip',share=0.2}",), "is on messages"),
-        (("attack={name='alie',share=0.2}",), "looks at rows of all honest nodes"),
-    ],
-)
-def test_what_is_done_to_messages_on_arrival_is_refused(overrides, said):
-    with pytest.raises(NotSimulable, match=said):
-        in_shards(scenario_of("gossip_learning", GRAPH, "precision=float32", *overrides), 2)
+def test_rows_in_few_bits_are_refused():
+    made = scenario_of("gossip_learning", GRAPH, "precision=float32", "engine.rows=int8")
+    with pytest.raises(NotSimulable, match="engine.rows"):
+        in_shards(made, 2)
