@@ -69,5 +69,5 @@ def sharded(
         device=device,
         memory=memory,
     )
-    states = states or MessageStates(world, partition)
-    return Sharded(scenario, crew(task, world), partition, states, memory)
+    divides = states or MessageStates(world, partition)
+    return Sharded(scenario, crew(task, world), partition, divides, memory)
