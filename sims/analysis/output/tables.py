@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ __all__ = [
     "theory_terminal_table",
     "write_table",
 ]
+
+_NOTHING = "–"
 
 
 def runs_table(analysis: Analysis) -> pl.DataFrame:
@@ -187,7 +190,7 @@ def _finite(value: Any) -> Any:  # noqa: ANN401 - any plain value
 
 
 def terminal_table(analysis: Analysis) -> Table:
-    """The groups side by side, for the terminal: a column a group."""
+    """The groups side by side, for the terminal: a column a group, without lines in which nothing is."""
     from rich.table import Table
 
     metric, target = analysis.metric, analysis.target
@@ -201,18 +204,17 @@ def terminal_table(analysis: Analysis) -> Table:
         ("worst", "  of the worst node"),
         ("gap", "  worst behind pooled"),
     ):
-        cells = [_shown(group.interval(name, analysis.questions)) for group in analysis.groups]
-        table.add_row(label, *cells)
+        _add(table, label, [_shown(group.interval(name, analysis.questions)) for group in analysis.groups])
     for name, label in (
         ("standard_deviation", "  deviation over nodes"),
         ("gini", "  Gini"),
         ("jain", "  Jain"),
     ):
-        table.add_row(label, *(_share(group.fairness(name)) for group in analysis.groups))
+        _add(table, label, [_share(group.fairness(name)) for group in analysis.groups])
     distances = [group.interval("consensus_distance", analysis.questions).mean for group in analysis.groups]
-    table.add_row("consensus distance", *(_number(value) for value in distances))
-    rates = [_number(group.effective_rate) for group in analysis.groups]
-    table.add_row("effective learning rate", *rates, end_section=True)
+    _add(table, "consensus distance", [_number(value) for value in distances])
+    _add(table, "effective learning rate", [_number(group.effective_rate) for group in analysis.groups])
+    table.add_section()
     if target is not None:
         table.add_row(
             f"to {metric} {target:g} ({analysis.questions.statistic})", *[""] * len(analysis.groups)
@@ -223,8 +225,13 @@ def terminal_table(analysis: Analysis) -> Table:
     return table
 
 
+def _add(table: Table, label: str, cells: Sequence[str]) -> None:
+    if any(cell != _NOTHING for cell in cells):
+        table.add_row(label, *cells)
+
+
 def _share(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "–"
+    return f"{value:.4f}" if math.isfinite(value) else _NOTHING
 
 
 def _mean_cost(values: NDArray[np.float64], unit: float) -> str:
@@ -238,24 +245,26 @@ def _mean_cost(values: NDArray[np.float64], unit: float) -> str:
 
 def _shown(interval: Interval) -> str:
     if not math.isfinite(interval.mean):
-        return "–"
+        return _NOTHING
     if not interval.known:
         return f"{interval.mean:.4f}"
     return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "–"
+    return f"{value:.3g}" if math.isfinite(value) else _NOTHING
 
 
 def theory_terminal_table(analysis: Analysis) -> Table | None:
     """Theory and measurement side by side, for the first run of each group; None without theory."""
     from rich.table import Table
 
-    table = Table("runs", "quantity", "measured", "theory", "kind")
-    for group in analysis.groups:
-        for figure in group.runs[0].theory.figures:
-            measured = "–" if figure.measured is None else _number(figure.measured)
-            predicted = "∞" if math.isinf(figure.predicted) else _number(figure.predicted)
-            table.add_row(printable(group.label), figure.name, measured, predicted, figure.kind)
+    figures = [(group.label, figure) for group in analysis.groups for figure in group.runs[0].theory.figures]
+    is_measured = any(figure.measured is not None for _, figure in figures)
+    table = Table("runs", "quantity", *(["measured"] if is_measured else []), "theory", "kind")
+    for label, figure in figures:
+        measured = _NOTHING if figure.measured is None else _number(figure.measured)
+        predicted = "∞" if math.isinf(figure.predicted) else _number(figure.predicted)
+        cells = [figure.name, *([measured] if is_measured else []), predicted, figure.kind]
+        table.add_row(printable(label), *cells)
     return table if table.row_count else None

@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,7 +19,15 @@ from sims.analysis.output.charts import charts_of
 from sims.analysis.output.figures import draw_chart, write_figures
 from sims.analysis.output.outputs import Outputs, write_outputs
 from sims.analysis.output.report.page import report_page
-from sims.analysis.output.tables import curves_table, runs_table, summary, terminal_table, theory_table
+from sims.analysis.output.report.sections import theory_section
+from sims.analysis.output.tables import (
+    curves_table,
+    runs_table,
+    summary,
+    terminal_table,
+    theory_table,
+    theory_terminal_table,
+)
 from tests.sims.analysis.made import made, simulated
 from topology.drawing import save
 
@@ -325,12 +334,39 @@ def test_a_network_has_one_picture_with_a_tab_for_each_group(analysis, page_text
     assert shown == [("0", ""), ("1", " hidden"), ("2", " hidden")]
 
 
-def test_columns_in_which_nothing_is_are_left_out():
-    text = report_page(analyse([made([0.2, 0.5, 0.6])], Questions(pooled="none", theory=False)))
+def test_columns_in_which_nothing_is_are_left_out(capsys):
+    from rich.console import Console
+
+    found = analyse([made([0.2, 0.5, 0.6])], Questions(pooled="none", theory=False))
+    Console(width=120).print(terminal_table(found))
+    said = capsys.readouterr().out
+    assert "Gini" in said
+    assert not any(name in said for name in ("behind pooled", "of the mean model", "effective learning rate"))
+    text = report_page(found)
     assert "worst node" in heads(text)
     assert "Gini" in heads(text)
     for name in ("worst behind pooled", "of the mean model", "effective learning rate"):
         assert name not in heads(text)
+
+
+def test_theory_that_nothing_was_measured_for_has_no_column_of_it(analysis, capsys):
+    from rich.console import Console
+
+    def shown(found):
+        Console(width=200).print(theory_terminal_table(found))
+        return capsys.readouterr().out.splitlines()[1], theory_section(found)
+
+    terminal, page = shown(analysis)
+    assert "measured" in terminal
+    assert "<th>measured</th>" in page
+    group = analysis.groups[0]
+    theory = group.runs[0].theory
+    figures = tuple(replace(figure, measured=None) for figure in theory.figures)
+    run = replace(group.runs[0], theory=replace(theory, figures=figures))
+    terminal, page = shown(replace(analysis, groups=(replace(group, runs=(run,)),)))
+    assert "measured" not in terminal
+    assert page.count("<th") == page.count("<td") / len(figures)
+    assert "<th>measured</th>" not in page
 
 
 def test_where_all_nodes_have_nothing_their_fairness_is_a_dash(capsys):
@@ -338,8 +374,6 @@ def test_where_all_nodes_have_nothing_their_fairness_is_a_dash(capsys):
 
     run = made([0.0, 0.0, 0.0], nodes=3)
     zeros = [pl.lit(0.0).alias(name) for name in run.curves.columns if name.startswith("accuracy")]
-    from dataclasses import replace
-
     run = replace(
         run, curves=run.curves.with_columns(zeros), nodes=run.nodes.with_columns(accuracy=pl.lit(0.0))
     )

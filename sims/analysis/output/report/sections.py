@@ -79,18 +79,20 @@ def _spread(group: MeasuredGroup) -> list[str]:
 def theory_section(analysis: Analysis) -> str:
     """Theory and measurement side by side, for the first run of each group."""
     rows = []
+    is_measured = any(each.measured is not None for g in analysis.groups for each in g.runs[0].theory.figures)
     for index, group in enumerate(analysis.groups):
         for figure in group.runs[0].theory.figures:
-            measured = "–" if figure.measured is None else _number(figure.measured)
+            measured = _NOTHING if figure.measured is None else _number(figure.measured)
             rows.append(
                 f"<tr><td>{_key(index)}{escape(group.label)}</td>"
                 f'<td class="text">{escape(figure.name)}<small>{escape(figure.source)}</small></td>'
-                f"<td>{measured}</td><td>{_number(figure.predicted)}</td>"
+                f"{f'<td>{measured}</td>' if is_measured else ''}<td>{_number(figure.predicted)}</td>"
                 f'<td><span class="kind {figure.kind}">{figure.kind}</span></td></tr>'
             )
     if not rows:
         return ""
-    head = '<tr><th>runs</th><th class="text">quantity</th><th>measured</th><th>theory</th><th>kind</th></tr>'
+    measured = "<th>measured</th>" if is_measured else ""
+    head = f'<tr><th>runs</th><th class="text">quantity</th>{measured}<th>theory</th><th>kind</th></tr>'
     legend = (
         '<p class="caption">exact: holds with equality. asymptotic: for many nodes. bound: the truth is no worse. '
         "order: up to a constant that theory does not give; for comparison only.</p>"
