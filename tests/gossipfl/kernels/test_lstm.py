@@ -76,6 +76,7 @@ SIZES = st.integers(1, 40)
 def test_results_and_gradients_are_torchs_to_rounding(
     width, units, rows, samples, steps, layers, bias, batch_first, bidirectional, used, seed
 ):
+    assert native_lstm.is_available()
     layer = nn.LSTM(width, units, layers, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
     made = Given(layer, rows=rows, samples=samples, steps=steps, seed=seed)
     ours, exact = made.as_kind(torch.float32), made.as_kind(torch.float64)
