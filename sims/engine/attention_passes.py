@@ -21,6 +21,7 @@ def attention_as_products(graph: GraphModule) -> None:
 
     The compiler fuses what stands between the two products, and these have kernels of their own.
     """
+    graph.graph.eliminate_dead_code()
     found = [node for node in graph.graph.nodes if is_call(node, _FUSED) and _is_plain(node)]
     for node in graph.graph.nodes if found else ():
         if is_call(node, aten.view.default):  # the operator's result has another order of memory

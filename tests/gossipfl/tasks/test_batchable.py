@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,6 +59,17 @@ def test_attention_of_many_rows_is_that_of_each(mask: str, leading: tuple[int, .
         strict=True,
     ):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("length", [32, 33])
+def test_long_attention_is_left_to_the_fused_operator(length: int) -> None:
+    given = torch.randn(3, ROWS, SAMPLES, HEADS, length, WIDTH).unbind()
+    attend = partial(functional.scaled_dot_product_attention, is_causal=True)
+    with BatchableOperators():
+        found = vmap(attend)(*given)
+        graph = make_fx(vmap(attend))(*given)
+    torch.testing.assert_close(found, attend(*(each.flatten(0, 1) for each in given)).view_as(found))
+    assert any("flash" in str(node.target) for node in graph.graph.nodes) == (length > 32)
 
 
 def test_attention_of_what_all_rows_share_is_computed_once() -> None:
