@@ -1,14 +1,16 @@
-"""Rewrites of traced graphs for the compiler: short attention as products."""
+"""A rewrite of traced graphs: short attention as products."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 
 from gossipfl.tasks.batched_attention import is_short
-from sims.engine.graph_passes import called, is_call, shape_of
+from sims.engine.graph_passes import is_call, shape_of
+from sims.engine.written_graphs import Form
 
 __all__ = ["attention_as_products"]
 
@@ -16,10 +18,11 @@ aten = torch.ops.aten
 _FUSED = aten._scaled_dot_product_flash_attention_for_cpu.default
 
 
-def attention_as_products(graph: GraphModule) -> None:
-    """Write attention of few steps, whose gradient is not taken, as it is defined.
+def attention_as_products(graph: GraphModule) -> GraphModule:
+    """Write attention of few steps, whose gradient is not taken, as it is defined, in place.
 
-    The compiler fuses what stands between the two products, and these have kernels of their own.
+    The compiler fuses what stands between the two products, and these have kernels of their own. Rows that are
+    trained together have theirs from `gossipfl.tasks.batched_attention`.
     """
     graph.graph.eliminate_dead_code()
     found = [node for node in graph.graph.nodes if is_call(node, _FUSED) and _is_plain(node)]
@@ -33,6 +36,8 @@ def attention_as_products(graph: GraphModule) -> None:
             user.replace_all_uses_with(result)
             graph.graph.erase_node(user)
         graph.graph.erase_node(node)
+    graph.recompile()
+    return graph
 
 
 def _is_plain(node: Node) -> bool:
@@ -46,27 +51,30 @@ def _is_plain(node: Node) -> bool:
 
 def _products(graph: GraphModule, node: Node) -> Node:
     query, key, value, *options = node.args
+    assert isinstance(query, Node) and isinstance(key, Node) and isinstance(value, Node)  # noqa: S101 - tensors
     is_causal = options[1] if len(options) > 1 else node.kwargs.get("is_causal", False)
-    samples, heads, length, width = shape_of(query)  # type: ignore[arg-type]
-    steps, out = shape_of(key)[2], shape_of(value)[3]  # type: ignore[arg-type]
-    count = samples * heads
+    (samples, heads, length, width), steps, out = shape_of(query), shape_of(key)[2], shape_of(value)[3]
+    count, dtype = samples * heads, query.meta["tensor_meta"].dtype
     scale = node.kwargs.get("scale") or 1 / math.sqrt(width)
 
-    def matrices(tensor: object, rows: int, columns: int) -> Node:
-        return called(graph, aten.reshape.default, (tensor, [count, rows, columns]), (count, rows, columns))
+    def called(target: Any, shape: tuple[int, ...], *arguments: object, **options: object) -> Node:
+        result = graph.graph.call_function(target, arguments, options)  # type: ignore[arg-type]
+        result.meta["tensor_meta"] = Form(torch.Size(shape), dtype)
+        return result
 
-    scaled = called(graph, aten.mul.Tensor, (matrices(query, length, width), scale), (count, length, width))
-    turned = (matrices(key, steps, width), 1, 2)
-    turned_key = called(graph, aten.transpose.int, turned, (count, width, steps))
-    # It is copied into matrices of its own either way, and best so that kernels find it along its columns.
-    lies = {"memory_format": torch.contiguous_format}
-    turned_key = called(graph, aten.clone.default, (turned_key,), (count, width, steps), **lies)
-    scores = called(graph, aten.bmm.default, (scaled, turned_key), (count, length, steps))
+    def matrices(tensor: Node, *shape: int) -> Node:
+        return called(aten.reshape.default, (count, *shape), tensor, [count, *shape])
+
+    scaled = called(aten.mul.Tensor, (count, length, width), matrices(query, length, width), scale)
+    turned = called(aten.transpose.int, (count, width, steps), matrices(key, steps, width), 1, 2)
+    # They are copied into matrices of their own either way, and best so that kernels find them along the columns.
+    turned = called(aten.clone.default, (count, width, steps), turned, memory_format=torch.contiguous_format)
+    scores = called(aten.bmm.default, (count, length, steps), scaled, turned)
     if is_causal:
-        never = called(graph, aten.full.default, ([length, steps], -math.inf), (length, steps))
-        later = called(graph, aten.triu.default, (never, 1), (length, steps))
-        scores = called(graph, aten.add.Tensor, (scores, later), (count, length, steps))
-    shares = called(graph, aten._softmax.default, (scores, -1, False), (count, length, steps))
-    found = called(graph, aten.bmm.default, (shares, matrices(value, steps, out)), (count, length, out))
+        never = called(aten.full.default, (length, steps), [length, steps], -math.inf, dtype=dtype)
+        later = called(aten.triu.default, (length, steps), never, 1)
+        scores = called(aten.add.Tensor, (count, length, steps), scores, later)
+    shares = called(aten._softmax.default, (count, length, steps), scores, -1, False)  # noqa: FBT003
+    found = called(aten.bmm.default, (count, length, out), shares, matrices(value, steps, out))
     whole = samples, heads, length, out
-    return called(graph, aten.reshape.default, (found, list(whole)), whole)
+    return called(aten.reshape.default, whole, found, list(whole))

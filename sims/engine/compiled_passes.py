@@ -12,7 +12,6 @@ import copy
 import torch
 from torch.fx import GraphModule, Node
 
-from sims.engine.attention_passes import attention_as_products
 from sims.engine.graph_passes import is_call, shape_of, swaps_last
 
 __all__ = ["for_the_compiler"]
@@ -28,7 +27,6 @@ _FILLS = {aten.ones_like.default: 1, aten.zeros_like.default: 0}
 def for_the_compiler(graph: GraphModule) -> GraphModule:
     """Rewrite a copy of a graph whose nodes know their shapes."""
     result = copy.deepcopy(graph)
-    attention_as_products(result)
     for node in list(result.graph.nodes):
         if is_call(node, *_FILLS):
             _fill(result, node)

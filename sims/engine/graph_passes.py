@@ -10,9 +10,7 @@ from __future__ import annotations
 import torch
 from torch.fx import GraphModule, Node
 
-from sims.engine.written_graphs import Form
-
-__all__ = ["called", "classes_first", "is_call", "shape_of", "swaps_last"]
+__all__ = ["classes_first", "is_call", "shape_of", "swaps_last"]
 
 aten = torch.ops.aten
 
@@ -85,19 +83,6 @@ def _transpose(graph: GraphModule, matrix: object) -> Node:
     batch, rows, columns = shape_of(matrix)
     result = graph.graph.call_function(aten.transpose.int, (matrix, 1, 2))
     result.meta["tensor_meta"] = matrix.meta["tensor_meta"]._replace(shape=(batch, columns, rows))
-    return result
-
-
-def called(
-    graph: GraphModule,
-    target: torch._ops.OpOverload,
-    arguments: tuple[object, ...],
-    shape: tuple[int, ...],
-    **options: object,
-) -> Node:
-    """Call something that computes float32 numbers, where the graph is being written."""
-    result = graph.graph.call_function(target, arguments, options)  # type: ignore[arg-type]
-    result.meta["tensor_meta"] = Form(torch.Size(shape), torch.float32)
     return result
 
 

@@ -28,6 +28,7 @@ from gossipfl.caches import code_directory, is_ours
 from gossipfl.kernels.building import has_compiler
 from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.allocator import return_released_memory
+from sims.engine.attention_passes import attention_as_products
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_lstm import lstm_shims
 from sims.engine.compiled_passes import for_the_compiler
@@ -192,7 +193,7 @@ class Programme:
             )
             return None
         try:
-            rewritten = classes_first(copy.deepcopy(graph))
+            rewritten = classes_first(attention_as_products(copy.deepcopy(graph)))
             if arguments[0].device.type == "cpu":
                 traced_products(rewritten)
             trials.require(rewritten)

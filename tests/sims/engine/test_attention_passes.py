@@ -1,6 +1,8 @@
-"""Attention and products of single models as the compiler is to have them: the same numbers, by our kernels."""
+"""Attention as products in graphs: the same numbers in whatever order of memory, and what is left as it is."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +10,10 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
-from sims.engine.compiled_passes import for_the_compiler
-from sims.engine.products import with_products
+from sims.engine.attention_passes import attention_as_products
+from sims.engine.products import OPERATOR, with_products
 
 FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-PRODUCT = torch.ops.gossipfl.product.default
 
 
 def targets(graph: torch.fx.GraphModule) -> list[object]:
@@ -21,14 +22,23 @@ def targets(graph: torch.fx.GraphModule) -> list[object]:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (1, 2, 0, 3)])
-@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"is_causal": True, "scale": 0.3}])
-def test_short_attention_becomes_products(order: tuple[int, ...], options: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        ({}, torch.float64),
+        ({"is_causal": True}, torch.float32),
+        ({"is_causal": True, "scale": 0.3}, torch.float32),
+    ],
+)
+def test_short_attention_becomes_products(
+    order: tuple[int, ...], options: dict[str, Any], dtype: torch.dtype
+) -> None:
     """Whatever the order of memory, which the operator's result has from its query."""
     generator = torch.Generator().manual_seed(0)
-    whole = torch.randn(3, 2, 7, 4, generator=generator)
+    whole = torch.randn(3, 2, 7, 4, generator=generator, dtype=dtype)
     inverse = [order.index(d) for d in range(4)]
     query = whole.permute(order).contiguous().permute(inverse)
-    key, value = torch.randn(2, 3, 2, 7, 4, generator=generator)
+    key, value = torch.randn(2, 3, 2, 7, 4, generator=generator, dtype=dtype)
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         found = functional.scaled_dot_product_attention(query, key, value, **options)
@@ -36,10 +46,10 @@ def test_short_attention_becomes_products(order: tuple[int, ...], options: dict[
 
     with torch.no_grad():
         graph = make_fx(attend)(query, key, value)
-    rewritten = with_products(for_the_compiler(graph))
     assert FUSED in targets(graph)
+    rewritten = with_products(attention_as_products(graph))
     assert FUSED not in targets(rewritten)
-    assert targets(rewritten).count(PRODUCT) == 2
+    assert targets(rewritten).count(OPERATOR) == 2 * (dtype == torch.float32)  # doubles are left to torch
     torch.testing.assert_close(rewritten(query, key, value), attend(query, key, value))
 
 
@@ -58,20 +68,4 @@ def test_other_attention_is_left_to_the_fused_operator(case: str) -> None:
 
     with torch.no_grad():
         graph = make_fx(sloped if case == "with its gradient" else attend)(*given)
-    assert FUSED in targets(for_the_compiler(graph))
-
-
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("rows", [8, 100])
-def test_the_products_of_a_single_model_on_many_samples_are_ours(rows: int, bias: bool) -> None:
-    """With the weights laid along their columns, which takes half the kernel's time."""
-    inputs, weight = torch.randn(rows, 40), torch.randn(24, 40)
-    offsets = torch.randn(24) if bias else None
-
-    def scores(inputs: Tensor, weight: Tensor) -> Tensor:
-        return functional.linear(inputs, weight, offsets)
-
-    graph = with_products(for_the_compiler(make_fx(scores)(inputs, weight)))
-    assert (PRODUCT in targets(graph)) == (rows == 100)
-    assert (torch.ops.aten.clone.default in targets(graph)) == (rows == 100)
-    torch.testing.assert_close(graph(inputs, weight), scores(inputs, weight))
+    assert FUSED in targets(attention_as_products(graph))
