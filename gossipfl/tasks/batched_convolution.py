@@ -58,13 +58,14 @@ class _Convolution(torch.autograd.Function):
         options: dict[str, Any],
     ) -> tuple[Tensor, int]:
         """Compute convolutions of B rows: their channels become groups of channels of one call."""
+        count = info.batch_size
         if (
-            inputs.dim() != _IMAGES + 1
+            count == 1  # torch's own order of memory is the better one then
+            or inputs.dim() != _IMAGES + 1
             or isinstance(options["padding"], str)
             or None in (*places[:2], bias is not None and places[2])
         ):
             return _as_torch_does(places, inputs, weight, bias, options), 0
-        count = info.batch_size
         samples = inputs.movedim(places[0] or 0, 1).flatten(1, 2)
         weight = weight.movedim(places[1] or 0, 0).flatten(0, 1)
         if inputs.device.type == "cpu":
@@ -134,7 +135,7 @@ def _as_torch_does(
     bias: Tensor | None,
     options: dict[str, Any],
 ) -> Tensor:
-    """Compute it by torch's own rule: of single images, or where rows have the weight in common."""
+    """Compute it by torch's own rule: of one row, of single images, or where rows have the weight in common."""
     if bias is None:
         return vmap(lambda x, w: functional.conv2d(x, w, **options), places[:2])(inputs, weight)
     return vmap(lambda x, w, b: functional.conv2d(x, w, b, **options), places[:3])(inputs, weight, bias)

@@ -101,7 +101,7 @@ def test_multihead_attention_makes_no_call_a_row_and_copies_no_weights(batch_fir
     assert len(few.graph.nodes) == len(many.graph.nodes)
     products = [node for node in many.graph.nodes if node.target is torch.ops.aten.bmm.default]
     assert products
-    of_rows, of_heads = 16, 16 * SAMPLES * HEADS
+    of_rows, of_heads = 16, 16 * HEADS * (SAMPLES if batch_first else LENGTH)
     assert {node.meta["tensor_meta"].shape[0] for node in products} == {of_rows, of_heads}
 
 
