@@ -2,7 +2,7 @@
 
     python -m benchmarks.skewed [--nodes 100] [--partition dirichlet:0.1] [--batch 32] [--repeats 5] [--rounds 20]
 
-The bundled digits, one local step a round, traced, one thread.
+The bundled digits, one local step a round, traced or compiled (``--compile always``), one thread.
 Both train the same rows in one process and in turns; milliseconds of processor time a round, medians of the repeats. That
 they end with the same rows, but for rounding, is checked.
 """
@@ -21,6 +21,7 @@ from gossipfl.training import Nodes
 from sims.engine import batch_sizes
 from sims.engine.engine import Phases
 from sims.engine.local import BlockTraining
+from sims.engine.programme import Compile
 from sims.scenario import parse_scenario
 from sims.world import World, build_world
 
@@ -52,7 +53,7 @@ def world_of(chosen: argparse.Namespace) -> World:
 class Training:
     """Steps of all nodes, in one of the modes."""
 
-    def __init__(self, world: World, mode: str) -> None:
+    def __init__(self, world: World, mode: str, compile_when: Compile) -> None:
         kept = batch_sizes.FEW
         batch_sizes.FEW = kept if mode == "padded" else len(world.sample_counts)
         started = time.process_time()
@@ -60,7 +61,7 @@ class Training:
             world,
             expected_rounds=0,
             threads=1,
-            compile_when="never",
+            compile_when=compile_when,
             device=torch.device("cpu"),
             phases=Phases(),
         )
@@ -89,10 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--compile", choices=["never", "always"], default="never")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     world = world_of(chosen)
-    ways = {mode: Training(world, mode) for mode in MODES}
+    ways = {mode: Training(world, mode, chosen.compile) for mode in MODES}
     seconds: dict[str, list[float]] = {mode: [] for mode in MODES}
     for _ in range(chosen.repeats):
         for mode, way in ways.items():
