@@ -1,4 +1,4 @@
-"""What shards find out together, and the bytes of it."""
+"""Findings of shards together, and the bytes of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
