@@ -15,6 +15,7 @@ from sims.world import World
 __all__ = ["evaluating_bytes", "working_bytes"]
 
 _SAMPLES_TRIED = 2, 6
+_COPIES = 1.75  # of these, where what is traced lays them out otherwise
 _KEPT = 3  # outputs, their gradients, and what operators need on the way
 
 
@@ -44,7 +45,7 @@ def evaluating_bytes(world: World) -> int:
             return 0
         found.append(living.most)
     fewer, more = _SAMPLES_TRIED
-    return int((found[1] - found[0]) / (more - fewer) * samples)
+    return int(_COPIES * (found[1] - found[0]) / (more - fewer) * samples)
 
 
 def _outputs_of_a_sample(world: World) -> list[int]:
