@@ -72,6 +72,22 @@ def test_long_attention_is_left_to_the_fused_operator(length: int) -> None:
     assert any("flash" in str(node.target) for node in graph.graph.nodes) == (length > 32)
 
 
+@pytest.mark.parametrize(("length", "width"), [(7, 5), (16, 10), (32, 17)])
+def test_a_row_attends_alike_to_the_bit_wherever_it_stands(length: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randn(3, ROWS, SAMPLES, HEADS, length, width, generator=generator).unbind()
+    order = torch.randperm(ROWS, generator=generator)
+
+    def outcome(tensors: list[Tensor]) -> list[Tensor]:
+        leaves = [each.clone().requires_grad_() for each in tensors]
+        with BatchableOperators():
+            found = vmap(partial(functional.scaled_dot_product_attention, is_causal=True))(*leaves)
+        return [found.detach(), *torch.autograd.grad((found**2).sum(), leaves)]
+
+    for one, other in zip(outcome([*given]), outcome([each[order] for each in given]), strict=True):
+        assert torch.equal(one[order], other)
+
+
 def test_attention_of_what_all_rows_share_is_computed_once() -> None:
     shared = torch.randn(SAMPLES, HEADS, LENGTH, WIDTH)
 
