@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gossipfl.outgoing import Pipeline
-from gossipfl.rows import Rows
 from gossipfl.tasks.failures import training_failures_named
 from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import Timeline, Window
@@ -30,8 +29,8 @@ from sims.engine.buffers import batch_buffer, batches_of, pool_of
 from sims.engine.device import device_of
 from sims.engine.first_table import first_table
 from sims.engine.groups import groups_of
-from sims.engine.kept_rows import KeptRows, Stored
 from sims.engine.kept_table import KeptTable
+from sims.engine.models_of_table import ModelsOfTable
 from sims.engine.native_blocks import NativeBlocks
 from sims.engine.native_library import library
 from sims.engine.packing import Packing
@@ -46,8 +45,6 @@ Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-_NUMBERS_AT_ONCE = 1 << 21
 
 
 @dataclass(slots=True)
@@ -65,7 +62,7 @@ class Phases:
     tiers: dict[int, str] = field(default_factory=dict)
 
 
-class Engine:
+class Engine(ModelsOfTable):
     """The models of a message-driven simulation.
 
     Parameters
@@ -352,40 +349,6 @@ class Engine:
         table.steps = state["steps"].astype(np.int64)
         if "versions" in state:  # otherwise of a time when they were not counted
             table.versions = state["versions"].astype(np.int64)
-
-    def rows(self) -> Tensor:
-        """Rows of all nodes, ``[N, D]``: a view, valid until the next window, where they are kept in full."""
-        rows = self.rows_in_parts()
-        return (rows if isinstance(rows, Tensor) else rows[:])[:, : self.world.layout.size]
-
-    def rows_in_parts(self) -> Rows:
-        """Rows of all nodes, with what travels with them, to be read some at a time."""
-        return self.table.models()
-
-    def stored(self) -> Sequence[Stored | NDArray[np.generic]]:
-        """Models of all nodes as they are kept."""
-        rows = self.table.models()
-        if isinstance(rows, KeptRows) and self.world.scenario.engine.is_compact:
-            return rows.stored()
-        if isinstance(rows, Tensor):
-            return [self.models().cpu().numpy()]
-        n, size = self.table.n, self.world.layout.size
-        places = np.arange(n)
-        at_once = max(1, _NUMBERS_AT_ONCE // self.packing.width)
-        parts = (self.models(places[start : start + at_once]).numpy() for start in range(0, n, at_once))
-        return [Stored(self.models(places[:0]).numpy().dtype, (n, size), parts)]
-
-    def models(self, nodes: NDArray[np.int64] | None = None) -> Tensor:
-        """Models of nodes to use and to evaluate, ``[k, D]``; by default of all N."""
-        table, n = self.table, self.table.n
-        steps = torch.from_numpy(table.steps)
-        rows, kept, ages = table.models(), table.kept[:n], table.ages[:n]
-        if nodes is not None or not isinstance(rows, Tensor):
-            numbers = np.arange(n) if nodes is None else nodes
-            places = torch.from_numpy(numbers).to(self.device)
-            rows, kept, ages = (each.index_select(0, places) for each in (rows, kept, ages))
-            steps = steps[torch.from_numpy(numbers)]
-        return self.packing.unpack(rows, kept, ages=ages, steps=steps).models[:, : self.world.layout.size]
 
     def close(self) -> None:
         """End the threads."""

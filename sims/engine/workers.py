@@ -18,7 +18,7 @@ T = TypeVar("T")
 Way = TypeVar("Way")
 _CLEARLY = 1.1
 _OWN_CORE = 0.8  # share of the time: who gets less of one core would wait for a second one
-_FIRST_RETRIES = frozenset({2, 4, 8, 16, 32})
+_FIRST_RETRIES = frozenset({4, 8, 16, 32})
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
 
