@@ -17,7 +17,9 @@ __all__ = ["Paces", "Workers", "torch_threads"]
 T = TypeVar("T")
 Way = TypeVar("Way")
 _CLEARLY = 1.1
+_FAR = 1.25
 _OWN_CORE = 0.8  # share of the time: who gets less of one core would wait for a second one
+_LONG = 20  # calls: ways that take turns more often are not worth more trials
 _FIRST_RETRIES = frozenset({4, 8, 16, 32})
 _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machines get busy, and idle again
 
@@ -25,35 +27,46 @@ _CALLS_BEFORE_RETRY = 50  # calls after which the slower way is retried: machine
 class Paces(Generic[Way]):
     """Which of several ways is the fastest, as measured, and now and then measured again.
 
-    A measurement may have met a busy moment, so whenever another way has become the fastest, the slower ones are
-    soon tried again, then ever more rarely. If one is faster than before, that alone counts: should it be chance,
-    it costs a few more measurements.
+    A measurement may have met a busy moment, so the slower ways are soon tried again, then ever more rarely; and
+    soon again when one that had been the fastest for long no longer is. If one is faster than before, that alone
+    counts: should it be chance, it costs a few more measurements.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[Way, float] = {}
-        self._calls = 0  # since another way became the fastest
+        self._calls = 0
         self._fastest: Way | None = None
+        self._fastest_for = 0  # calls
 
     def choose(self, ways: Sequence[Way]) -> Way:
         """The way to go next: the first unless another is clearly faster, or one not tried (lately)."""
         for way in ways:
             if way not in self._seconds:
                 return way
-        self._calls += 1
         ranked = sorted(ways, key=lambda way: self._seconds[way] * (1 if way == ways[0] else _CLEARLY))
-        if ranked[0] != self._fastest:
-            self._fastest, self._calls = ranked[0], 0
-            return ranked[0]
+        self._note(ranked[0])
         if len(ranked) == 1 or (self._calls % _CALLS_BEFORE_RETRY and self._calls not in _FIRST_RETRIES):
             return ranked[0]
         return ranked[1 + self._calls % (len(ranked) - 1)]
+
+    def _note(self, fastest: Way) -> None:
+        """Count calls, from the start again when the fastest way of a long time no longer is the fastest."""
+        self._calls, self._fastest_for = self._calls + 1, self._fastest_for + 1
+        if fastest != self._fastest:
+            if self._fastest_for > _LONG:
+                self._calls = 1
+            self._fastest, self._fastest_for = fastest, 0
 
     def learn(self, way: Way, seconds: float) -> None:
         """Learn how many seconds an item took on a way."""
         before = self._seconds.get(way, seconds)
         retried = seconds < before and before > min(self._seconds.values())
         self._seconds[way] = seconds if retried else 0.8 * before + 0.2 * seconds
+
+    def gain(self, way: Way, *, over: Way) -> float:
+        """How many times as fast a way is as another; 1 if one of them was not tried."""
+        seconds = self._seconds
+        return seconds[over] / seconds[way] if way in seconds and over in seconds else 1.0
 
 
 class Workers:
@@ -116,6 +129,10 @@ class Workers:
         if not split:
             self._awake = 0.8 * self._awake + 0.2 * awake
         self._paces.setdefault(kind, Paces()).learn(split, pace)
+
+    def pay(self, kind: Hashable) -> bool:
+        """Whether threads that share work of a kind have lately been far faster than one."""
+        return self._always or self._paces.setdefault(kind, Paces()).gain(way=True, over=False) > _FAR
 
     def start(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Call a function in another thread; there are as many others as ``threads`` without the caller's."""
