@@ -186,12 +186,13 @@ class Engine(ModelsOfTable):
         """Change the models as a window's operations do."""
         started, waves, native = time.perf_counter(), arranged.waves, self._is_native()
         self.table.make_room(waves.slots)
-        if len(waves.first_node):
-            self.table.copy(
-                *(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep))
-            )
-        prepared = time.perf_counter()
         with torch.no_grad(), torch_threads(), training_failures_named():
+            # On one thread, too: torch's others would stay awake after it, on cores of those that share blocks.
+            if len(waves.first_node):
+                self.table.copy(
+                    *(torch.from_numpy(a).to(self.device) for a in (waves.first_node, waves.first_keep))
+                )
+            prepared = time.perf_counter()
             self._run_waves(arranged)
         self.phases.prepare += prepared - started
         executed = time.perf_counter() - prepared
