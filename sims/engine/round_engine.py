@@ -220,13 +220,15 @@ class RoundEngine:
         )
         with torch_threads():
             self.nodes = run_round(self.algorithm, nodes, context, self._carried_out)
+        done = len(self.nodes)
         if times is not None and times.attending.away.any():
             away = torch.from_numpy(times.attending.away[self.part.numbers])
+            done -= int(away.sum())
             of_server = self.algorithm.requirements.server  # whose model the absent find when they come back
             received = self.world.layout.shared_size if of_server else 0
             self.nodes = _where(away.to(self.device), nodes, self.nodes, received=received)
         self.round += 1
-        self.phases.updates += len(self.nodes)
+        self.phases.updates += done
         return self.exchanges.messages - before
 
     def _participants(self) -> Tensor | None:

@@ -63,9 +63,12 @@ def test_whoever_is_away_when_a_round_begins_sits_it_out(tmp_path):
     given = f"churn.process={{kind='trace',file='{tmp_path / 'sessions.csv'}'}}"
     simulation = with_numbers(given)
     x, W = np.arange(float(N)), ring(simulation)
+    updates = 0
     for number in range(7):
         there = [start <= number < end for start, end in online.values()]
         simulation.advance(number + 1, between=lambda: False)
+        updates += sum(there)
+        assert simulation.engine.phases.updates == updates
         x = without(W, lambda i, j, there=there: not (there[i] and there[j])) @ x
         assert simulation.engine.rows()[:, 0].numpy() == pytest.approx(x)
         assert simulation.online().tolist() == there
