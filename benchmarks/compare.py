@@ -97,18 +97,15 @@ def mixed(checkout):
     return float(re.search(r"compiled, (?:1 threads|one thread): ([\d.]+) GB/s", out)[1])
 
 
-def exchanged(figure):
-    """A figure of exchanges of 1 MB, by that of a bare libp2p stream which takes turns with them."""
-
-    def measured(checkout):
-        out = output(checkout, "benchmarks/exchange.py", "--only", "goodput", "--rounds", 2, "--json")
-        (row,) = [row for row in json.loads(out)["goodput"] if row["size"] == "1 MB"]
-        if figure == "goodput":
-            return row["ratio_to_libp2p_stream"]
-        kinds = row["kinds"]
-        return kinds["libp2p stream"]["cpu_s_per_gb"] / kinds["exchange"]["cpu_s_per_gb"]
-
-    return measured
+def exchanged(checkout):
+    """Exchanges of 1 MB, by those of a bare libp2p stream which takes turns with them."""
+    out = output(checkout, "benchmarks/exchange.py", "--only", "goodput", "--rounds", 2, "--json")
+    (row,) = [row for row in json.loads(out)["goodput"] if row["size"] == "1 MB"]
+    kinds = row["kinds"]
+    return {
+        "exchange, goodput": row["ratio_to_libp2p_stream"],
+        "exchange, processor": kinds["libp2p stream"]["cpu_s_per_gb"] / kinds["exchange"]["cpu_s_per_gb"],
+    }
 
 
 def steps(checkout):
@@ -162,8 +159,7 @@ BENCHMARKS = {
     "D-PSGD, one-peer": rounds("one-peer"),
     "mixing": mixed,
     "transformer": printed(r"simulator +([\d.]+)", *TRANSFORMER),
-    "exchange, goodput": exchanged("goodput"),
-    "exchange, processor": exchanged("processor"),
+    "exchange": exchanged,
     "import": command("-c", "import sims, gossipfl.peer.peer"),
     "help": command("-m", "gossipfl", "--help"),
     "analysis": analysed,
