@@ -1,8 +1,8 @@
 """Cost and savings of compressors: bytes of a row, one row between peers, many rows in a simulation.
 
-    python benchmarks/compression.py [--size 1000000] [--nodes 10000] [--width 650] [--repeats 5] [--codecs NAME …] [--json]
+    OMP_NUM_THREADS=1 python benchmarks/compression.py [--size 1000000] [--nodes 10000] [--width 650] [--repeats 5] [--codecs NAME …] [--json]
 
-Four figures for each codec, all of one run with one thread, codecs taking turns, the best of the repeats:
+Four figures for each codec, all of one run with one thread and by its processor time, codecs taking turns, the best of the repeats:
 
 * bytes of the payload of a row of `--size` numbers, relative to float32;
 * encoding and decoding such a row, as two peers do, in copies of the row (a copy is read and written once);
@@ -40,9 +40,9 @@ CODECS = (
 
 
 def seconds(work) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def best(works: dict[str, object], repeats: int) -> dict[str, float]:

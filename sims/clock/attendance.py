@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
@@ -37,6 +37,10 @@ class Attending:
     away: NDArray[np.bool_]
     side: NDArray[np.int64]
     idle: NDArray[np.bool_]
+    all_reach_all: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "all_reach_all", not self.away.any() and not self.side.any())
 
     def are_apart(self, receivers: NDArray[np.int64], senders: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Pairs of which one is away, or between which nothing passes."""
@@ -44,6 +48,8 @@ class Attending:
 
     def reach(self, node: int, others: Sequence[int]) -> list[int]:
         """Those of other nodes with which one can exchange rows."""
+        if self.all_reach_all:
+            return list(others)
         return [each for each in others if not self.away[each] and self.side[each] == self.side[node]]
 
 

@@ -35,6 +35,8 @@ class Transfers:
         self._keys: list[Key] = []
         self._through = np.zeros((0, 4), dtype=np.int64)
         self._limits, self._left, self._rates = (np.zeros(0) for _ in range(3))
+        self._times: NDArray[np.float64] | None = None  # seconds to the end of each, until something changes
+        self._soonest = math.inf
         self._new: list[tuple[Key, list[int], float, float]] = []
         self._stale = False
         self._capacities = self._capacities_now()
@@ -74,7 +76,8 @@ class Transfers:
         if not len(self):
             return math.inf
         self._share()
-        return min(self.now + float(self._times().min()), self._changes_at)
+        self._know_times()
+        return min(self.now + self._soonest, self._changes_at)
 
     def advance(self, to: float) -> list[Key]:
         """Let time pass, no further than `next_end`; return the transfers that are done."""
@@ -82,13 +85,19 @@ class Transfers:
             self._at(to)
             return []
         self._share()
-        times, passed = self._times(), to - self.now
-        done = np.flatnonzero(times <= passed + 4 * np.spacing(max(to, 1e-3)))
-        moving = np.isfinite(self._rates)
-        self._left[moving] = np.maximum(0.0, self._left[moving] - self._rates[moving] * passed)
+        times, passed = self._know_times(), to - self.now
+        ends_before = passed + 4 * float(np.spacing(max(to, 1e-3)))
+        done = np.flatnonzero(times <= ends_before).tolist() if self._soonest <= ends_before else []
+        if passed > 0:
+            moving = np.isfinite(self._rates)
+            if moving.all():
+                np.maximum(0.0, self._left - self._rates * passed, out=self._left)
+            else:
+                self._left[moving] = np.maximum(0.0, self._left[moving] - self._rates[moving] * passed)
+            self._times = None
         self._at(to)
         ended = [self._keys[place] for place in done]
-        self._drop(done.tolist())
+        self._drop(done)
         return ended
 
     def state(self) -> Arrays:
@@ -111,6 +120,7 @@ class Transfers:
         keys, new, self._stale, self.now, self._changes_at = of_array(state["others"])
         self._keys = [_key(each) for each in keys]
         self._new = [(_key(key), through, limit, bits) for key, through, limit, bits in new]
+        self._times = None
 
     def _at(self, now: float) -> None:
         self.now = now
@@ -118,8 +128,11 @@ class Transfers:
             self._capacities, self._stale = self._capacities_now(), True
             self._changes_at = self._links.next_change(now)
 
-    def _times(self) -> NDArray[np.float64]:
-        return np.where(np.isinf(self._rates), 0.0, self._left / np.maximum(self._rates, 1e-300))
+    def _know_times(self) -> NDArray[np.float64]:
+        if self._times is None:
+            self._times = np.where(np.isinf(self._rates), 0.0, self._left / np.maximum(self._rates, 1e-300))
+            self._soonest = float(self._times.min())
+        return self._times
 
     def _capacities_now(self) -> NDArray[np.float64]:
         links = self._links
@@ -143,7 +156,7 @@ class Transfers:
             if both < 1:
                 limits, capacities = self._used_both_ways(both)
             self._rates = fair_rates(self._through, limits, capacities)
-            self._stale = False
+            self._stale, self._times = False, None
 
     def _used_both_ways(self, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Speeds of paths and links, less where rows hold up what acknowledges those of the other direction."""
