@@ -117,7 +117,7 @@ def main() -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     scenario = scenario_of(chosen.side, chosen.rounds * chosen.repeats, chosen.algorithm)
     world, nodes = build_world(scenario), scenario.population.nodes
-    with connected(chosen.on, cpus=max(chosen.shards)) as ray:
+    with connected(chosen.on, cpus=sum(chosen.shards)) as ray:  # all crews are there at once
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {chosen.algorithm}", flush=True)
         a, b, i = costs_of_messages(ray)
         print(
