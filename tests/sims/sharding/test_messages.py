@@ -141,10 +141,18 @@ def test_a_run_is_resumed_in_shards_and_on_one_machine(first, arrivals, tmp_path
 
 
 @pytest.mark.parametrize(
-    "checkpoints", [("output.checkpoint_every=2",), pytest.param((), marks=pytest.mark.slow)]
+    "overrides",
+    [
+        ("output.checkpoint_every=2",),
+        pytest.param((), marks=pytest.mark.slow),
+        pytest.param(
+            ("output.checkpoint_every=2", GATE, "attack={name='replay',share=0.3,lag=2}"),
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
-def test_a_run_that_lost_shards_ends_as_if_it_had_not(checkpoints, tmp_path):
-    made = scenario_of("gossip_learning", GRAPH, "stop.rounds=8", *FAILURES, *checkpoints)
+def test_a_run_that_lost_shards_ends_as_if_it_had_not(overrides, tmp_path):
+    made = scenario_of("gossip_learning", GRAPH, "stop.rounds=8", *FAILURES, *overrides)
     losing = Losing((3, 1), (5, 0))
     many = run(made, out=tmp_path / "run", traces=TRACES, simulated_by=losing, on_progress=losing.look)
     assert losing.simulation.losses == 2
