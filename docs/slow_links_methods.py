@@ -196,21 +196,21 @@ class Setting:
 _SHORT: Mapping[str, Any] = {"size": "0.1M", "length": 64}
 _WORDS: Mapping[str, Any] = {"text": "sotu", "unit": "words", "size": "1.5M"}
 SETTINGS: Mapping[str, Setting] = {
-    "characters": Setting({}),
+    "characters": Setting({}, batch=1),
     "characters, constant step sizes": Setting({}, constant=True),
-    "characters, 20 % absent": Setting({}, absent=0.2, tuned_in="characters"),
-    "characters, speeds apart": Setting({}, speeds=0.5),
-    "characters, 64 nodes": Setting({}, nodes=64, tuned_in="characters"),
+    "characters, 20 % absent": Setting({}, batch=1, absent=0.2, tuned_in="characters"),
+    "characters, speeds apart": Setting({}, batch=1, speeds=0.5),
+    "characters, 64 nodes": Setting({}, batch=1, nodes=64, tuned_in="characters"),
     "short": Setting(_SHORT),
     "short, constant step sizes": Setting(_SHORT, constant=True),
     "short, 20 % absent": Setting(_SHORT, absent=0.2, tuned_in="short"),
     "short, speeds apart": Setting(_SHORT, speeds=0.5),
     "short, 64 nodes": Setting(_SHORT, nodes=64, tuned_in="short"),
-    "words": Setting(_WORDS),
-    "words, 20 % absent": Setting(_WORDS, absent=0.2, tuned_in="words"),
-    "words, speeds apart": Setting(_WORDS, speeds=0.5),
+    "words": Setting(_WORDS, batch=1),
+    "words, 20 % absent": Setting(_WORDS, batch=1, absent=0.2, tuned_in="words"),
+    "words, speeds apart": Setting(_WORDS, batch=1, speeds=0.5),
     "words, 64 nodes": Setting(
-        {**_WORDS, "text": "shakespeare"}, nodes=64, tuned_in="words"
+        {**_WORDS, "text": "shakespeare"}, nodes=64, batch=1, tuned_in="words"
     ),  # there are 45 presidencies
 }
 
