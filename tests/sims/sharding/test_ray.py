@@ -58,5 +58,5 @@ def test_four_actors_are_one_machine_and_their_errors_its_errors(ray_cluster):
     with ray_crews("ray") as crew:
         by = partial(sharded, shards=4, crew=crew)
         require_equal(run(made, traces=TRACES), run(made, simulated_by=by))
-        with pytest.raises(NotSimulable, match="a rule looks at the rows of all nodes"):
-            run(scenario_of("coordinate_median", "topology.name=complete"), simulated_by=by)
+        with pytest.raises(NotSimulable, match="a masked sum cannot be had of so few neighbours"):
+            run(scenario_of("d_psgd", "topology.name=ring", "masked_sums={range=8.0}"), simulated_by=by)
