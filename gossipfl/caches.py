@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 #: What is kept in each, and who makes it again when it is gone.
 _KINDS = {
     "data": "bundled data sets, fetched through the package index",
-    "compiled": "training and evaluation, compiled by torch for one model and batch size each",
+    "compiled": "training and evaluation, compiled for one model and batch size each, and kernels in C++",
     "traces": "what training and evaluation were traced to, for one model and batch size each",
     "inductor": "files of torch's compiler",
     "kernels": "the simulator's kernels, compiled by numba",

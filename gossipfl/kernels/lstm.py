@@ -106,7 +106,7 @@ def is_available() -> bool:
 
 def _whole(tensor: Tensor | None) -> Tensor | None:
     """Tensor of which at most the row's stride is another than that of contiguous memory."""
-    if tensor is None or tensor[0].is_contiguous():
+    if tensor is None or not len(tensor) or tensor[0].is_contiguous():
         return tensor
     return tensor.contiguous()
 
@@ -118,8 +118,8 @@ def _lines(tensor: Tensor) -> Tensor:
 
 def _dense(outputs: Tensor) -> Tensor:
     """Outputs whose rows follow one another in memory."""
-    is_dense = outputs.stride(-1) == 1 and outputs.stride(0) == outputs[0].numel()
-    return outputs if is_dense else outputs.contiguous()
+    follow = not len(outputs) or outputs.stride(0) == outputs[0].numel()
+    return outputs if follow and outputs.stride(-1) == 1 else outputs.contiguous()
 
 
 def _like_inputs(inputs: Tensor, width: int, *, samples_first: bool) -> Tensor:
@@ -209,7 +209,9 @@ def _checked(code: int) -> None:
 def _found() -> ctypes.CDLL:
     library = _library()
     if library is None:
-        raise RuntimeError("there are no kernels for an LSTM on this machine: no C++ compiler is on the path")
+        raise RuntimeError(
+            "there are no kernels for an LSTM on this machine: there is no C++ compiler, or it failed"
+        )
     return library
 
 
@@ -235,6 +237,8 @@ def _forward(  # noqa: PLR0917 - torch calls it
         "hidden": _whole(hidden),
         "cell": _whole(cell),
     }
+    if (input_bias is None) != (state_bias is None):
+        raise RuntimeError("biases of an LSTM: expected both or neither; got one")
     layer = _layer(inputs, reverse=reverse, outputs=outputs, last_cell=last_cell, kept=kept, **parameters)
     _checked(_found().lstm_forward(layer))
     return outputs, last_cell, kept

@@ -222,8 +222,9 @@ class NativeRecurrence(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its replacement."""
-        if func is torch._C._VariableFunctions.lstm and _has_kernels(*args):
-            return _decompositions().get(func, func)(*args, **(kwargs or {}))
+        # As `torch.nn.LSTM` calls it; whoever calls it by keywords gets torch's.
+        if func is torch._C._VariableFunctions.lstm and not kwargs and _has_kernels(*args):
+            return _decompositions().get(func, func)(*args)
         return func(*args, **(kwargs or {}))
 
 

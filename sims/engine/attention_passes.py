@@ -55,7 +55,8 @@ def _products(graph: GraphModule, node: Node) -> Node:
     is_causal = options[1] if len(options) > 1 else node.kwargs.get("is_causal", False)
     (samples, heads, length, width), steps, out = shape_of(query), shape_of(key)[2], shape_of(value)[3]
     count, dtype = samples * heads, query.meta["tensor_meta"].dtype
-    scale = node.kwargs.get("scale") or 1 / math.sqrt(width)
+    given = node.kwargs.get("scale")
+    scale = 1 / math.sqrt(width) if given is None else given
 
     def called(target: Any, shape: tuple[int, ...], *arguments: object, **options: object) -> Node:
         result = graph.graph.call_function(target, arguments, options)  # type: ignore[arg-type]

@@ -165,6 +165,14 @@ def test_what_the_kernels_do_not_serve_is_left_to_torch(name, calls):
         assert torch.equal(found, layer(inputs)[0]) and not calls
 
 
+def test_an_operator_called_by_keywords_is_left_to_torch(calls):
+    layer, inputs, state = nn.LSTM(3, 4), torch.randn(5, 2, 3), torch.zeros(1, 2, 4)
+    options = {"has_biases": True, "num_layers": 1, "dropout": 0.0, "train": False, "bidirectional": False}
+    with NativeRecurrence():
+        found, *_ = torch.lstm(inputs, (state, state), list(layer.parameters()), batch_first=False, **options)
+    assert torch.equal(found, layer(inputs)[0]) and not calls
+
+
 def test_packed_sequences_are_left_to_torch(calls):
     layer, packed = nn.LSTM(3, 4), nn.utils.rnn.pack_sequence([torch.ones(3, 3), torch.ones(2, 3)])
     with NativeRecurrence():
@@ -195,3 +203,18 @@ def test_tensors_of_other_shapes_are_refused(place):
     given[place] = given[place][:, :-1] if place else given[place][..., :-1]
     with pytest.raises(RuntimeError, match="of an LSTM: expected"):
         call(*given, False, False, True)
+    given[place] = None if place in (3, 4) else given[place].double()
+    with pytest.raises(RuntimeError, match="of an LSTM: expected"):
+        call(*given, False, False, True)
+
+
+def test_of_no_rows_there_are_no_results():
+    steps, samples, width, units = 3, 2, 5, 4
+    shapes = [(0, steps, samples, width), (0, 16, width), (0, 16, units), (0, 16), (0, 16)]
+    inputs, *given = [torch.zeros(shape) for shape in [*shapes, *[(0, samples, units)] * 2]]
+    outputs, _, kept = torch.ops.gossipfl.lstm_layer(inputs, *given, False, False, True)
+    assert outputs.shape == (0, steps, samples, units)
+    by = torch.ops.gossipfl.lstm_layer_backward(
+        outputs, None, inputs, *given[:2], *given[4:], outputs, kept, False, False, True
+    )
+    assert [each.shape for each in by[:2]] == [inputs.shape, given[0].shape]

@@ -28,6 +28,7 @@ def targets(graph: torch.fx.GraphModule) -> list[object]:
         ({}, torch.float64),
         ({"is_causal": True}, torch.float32),
         ({"is_causal": True, "scale": 0.3}, torch.float32),
+        ({"scale": 0.0}, torch.float32),
     ],
 )
 def test_short_attention_becomes_products(
