@@ -144,7 +144,8 @@ class NoLoCo(RoundAlgorithm):
                 fast, context, share=self.share, bits=self.bits, distance=self._distance(context)
             )
             measured = {_WRONG: apart}
-            if apart.mean() > _SUSPECT:
+            # Adam's first steps are all as large as the step size, so that models can be θ apart, and right.
+            if context.round > 0 and apart.mean() > _SUSPECT:
                 _say_once(self.reach, self.bits)
             step = self.outer_rate * (mean - slow)
         elif self.pull is None:
