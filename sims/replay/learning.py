@@ -113,7 +113,7 @@ class Learnings:
         self._tasks: dict[tuple[str, str], tuple[Task, Dataset]] = {}
         lives = [life for peer in peers for life in peer.lives.values()]
         for life in lives:
-            if (life.task, life.layout) != (lives[0].task, lives[0].layout):
+            if life.layout != lives[0].layout or not self._is_of_one_task(life, lives[0]):
                 raise OtherTask(
                     "the peers did not learn the same task",
                     expected=f"task {lives[0].task[:16]} of peer {lives[0].peer}",
@@ -141,9 +141,8 @@ class Learnings:
         if settings.keyboard.enabled:
             raise KeyboardSealed.of(life.peer)
         _require_known_draws(life)
-        task_key = (settings.task.name, repr(sorted(settings.task.options.items())))
         key = (
-            *task_key,
+            *_task_key(life),
             settings.training,
             settings.gossip,
             settings.exchange,
@@ -151,7 +150,7 @@ class Learnings:
             recorded and recorded.samples,
         )
         if key not in self._known:
-            task, data = self._task(task_key, life)
+            task, data = self._task(life)
             if recorded is not None:
                 data = _as_recorded(data, recorded, life)
             learning = Learning(
@@ -163,7 +162,15 @@ class Learnings:
             self._known[key] = learning.without(self._constant)
         return self._known[key]
 
-    def _task(self, key: tuple[str, str], life: Life) -> tuple[Task, Dataset]:
+    def _is_of_one_task(self, life: Life, other: Life) -> bool:
+        """Whether both learned one task; peers that were upgraded have named it anew."""
+        if life.task == other.task:
+            return True
+        task, _ = self._task(life)
+        return task.is_known_as(life.task) and task.is_known_as(other.task)
+
+    def _task(self, life: Life) -> tuple[Task, Dataset]:
+        key = _task_key(life)
         if key not in self._tasks:
             settings = life.settings.task
             task = find_task(
@@ -185,6 +192,11 @@ class Learnings:
                     )
             self._tasks[key] = (task, task.dataset())
         return self._tasks[key]
+
+
+def _task_key(life: Life) -> tuple[str, str]:
+    settings = life.settings.task
+    return settings.name, repr(sorted(settings.options.items()))
 
 
 def _require_known_draws(life: Life) -> None:

@@ -140,7 +140,8 @@ def test_the_estimate_covers_what_is_kept(algorithm):
     world = world_of(scenario)
     nodes = run(RoundEngine(world, round_network(scenario), compile_when="never"), 2).nodes
     taken = nodes.rows.nbytes + sum(kept.nbytes for kept in nodes.auxiliary.values())
-    plain = estimate_memory(small("algorithm={name='d_psgd'}", *_same(scenario)), world).rows
+    without = small("algorithm={name='d_psgd'}", *_same(scenario))
+    plain = estimate_memory(without, world_of(without)).rows
     assert 2 * taken < estimate_memory(scenario, world).rows
     assert estimate_memory(scenario, world).rows - plain >= 2 * (taken - nodes.rows.nbytes)
 
