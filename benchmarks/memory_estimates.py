@@ -115,7 +115,7 @@ def _trace(folder: Path, nodes: int) -> Path:
     with file.open("w", encoding="ascii") as lines:
         lines.write("node,start,end\n")
         for node in range(nodes):
-            ends = np.cumsum(draws.exponential(20.0, size=60)).tolist()
+            ends = np.cumsum(0.1 + draws.exponential(19.9, size=60)).tolist()
             lines.writelines(f"{node},{ends[k]:.2f},{ends[k + 1]:.2f}\n" for k in range(0, 60, 2))
     return file
 
