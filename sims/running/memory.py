@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ _TRACING_BYTES = 95_000_000  # torch's tracing and sympy, where no earlier run h
 _EVENT_LOOP_BYTES = 45_000_000
 _COMPILING_BYTES = 190_000_000  # of the event loop, which is kept for later runs
 _ATTACK_BYTES = 40_000_000
+_FIRST_BYTES = _LIBRARY_BYTES + _TRACING_BYTES + _EVENT_LOOP_BYTES + _COMPILING_BYTES + _ATTACK_BYTES
 _NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 
 
@@ -77,6 +78,11 @@ class MemoryEstimate:
     def total(self) -> int:
         """All together."""
         return self.rows + self.slots + self.data + self.timeline + self.measuring + self.base
+
+    @property
+    def elsewhere(self) -> MemoryEstimate:
+        """Of the same run on a machine where nothing ran before, so that it traces and compiles."""
+        return replace(self, base=max(self.base, _FIRST_BYTES))
 
     def __str__(self) -> str:
         parts = (

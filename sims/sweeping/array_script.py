@@ -77,7 +77,7 @@ def script_of(
     checked = check(
         settings, points, room=Room(size=None), on_checked=lambda done: on_checked(done, len(points))
     )
-    memory = max((entry.memory.total for entry in checked if entry.memory is not None), default=0)
+    memory = max((entry.memory.elsewhere.total for entry in checked if entry.memory is not None), default=0)
     if memory == 0:
         raise InvalidSweep("no point of the sweep can be simulated", got=checked[0].refusal)
     text = array_script(

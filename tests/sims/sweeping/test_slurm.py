@@ -76,7 +76,7 @@ def test_the_script_does_each_part_and_resuming_gathers_them(tmp_path):
     text = script.read_text()
     options = options_in(text)
     memory = int(options.pop("mem").removesuffix("M"))
-    assert 540 < memory < 2000
+    assert 770 < memory < 2000  # whatever this machine has compiled before
     assert options == {
         "job-name": "gossipfl-sweep",
         "array": "1-2%5",
