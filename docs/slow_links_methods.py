@@ -206,11 +206,11 @@ SETTINGS: Mapping[str, Setting] = {
     "short, 20 % absent": Setting(_SHORT, absent=0.2, tuned_in="short"),
     "short, speeds apart": Setting(_SHORT, speeds=0.5),
     "short, 64 nodes": Setting(_SHORT, nodes=64, tuned_in="short"),
-    "words": Setting(_WORDS, batch=1),
-    "words, 20 % absent": Setting(_WORDS, batch=1, absent=0.2, tuned_in="words"),
+    "words": Setting(_WORDS, batch=1, tuned_in="characters"),
+    "words, 20 % absent": Setting(_WORDS, batch=1, absent=0.2, tuned_in="characters"),
     "words, speeds apart": Setting(_WORDS, batch=1, speeds=0.5),
     "words, 64 nodes": Setting(
-        {**_WORDS, "text": "shakespeare"}, nodes=64, batch=1, tuned_in="words"
+        {**_WORDS, "text": "shakespeare"}, nodes=64, batch=1, tuned_in="characters"
     ),  # there are 45 presidencies
 }
 
