@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gossipfl.algorithms.round_noise import draws_in_secret
-from gossipfl.codecs import codec
-from gossipfl.outgoing import pipeline_of
 from gossipfl.peer.assembly import first_state
-from gossipfl.rounds import RoundsPlan, plan_of, started
+from gossipfl.rounds import RoundsPlan, started
 from gossipfl.training import Nodes, Trainer
 from sims.replay.errors import NotRecomputable, TornRecords
 from sims.replay.learning import Learning, Learnings, pooled_data
 from sims.replay.lives import RecordedPeer, Version
+from sims.replay.message_bytes import plan_of_start
 from sims.replay.removed import require_kept
 from sims.replay.round_records import Key, RoundLife, read_round_life, who_does_what
 
@@ -120,13 +119,7 @@ class Starts:
         """Give the plan that a start had."""
         if key not in self._plans:
             life = self.lives[key].life
-            learning = self._learnings.of(life)
-            self._plans[key] = plan_of(
-                life.settings,
-                peer_id=life.peer,
-                trainer=learning.trainer,
-                outgoing=pipeline_of(life.settings.outgoing, codec=codec(life.settings.codec)),
-            )
+            self._plans[key] = plan_of_start(life, self._learnings.of(life).trainer)
         return self._plans[key]
 
     def pooled_trainer(self, training: object) -> Trainer:

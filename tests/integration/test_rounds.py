@@ -7,6 +7,7 @@ import pytest
 import torch
 import trio
 
+from sims.analysis import load_runs
 from sims.calibration.calibrate import NothingObserved, calibrate
 from sims.engine import RoundEngine
 from sims.replay import replay
@@ -244,6 +245,32 @@ async def test_six_peers_in_pairs_end_where_the_simulation_ends_and_are_replayed
         told = peer._incarnation.learner.described().get("measures", {})
         assert told == records_of(peer.home, "round")[-1].get("measures", {})
         assert list(told) == (["wrong_residues"] if "bits" in parameters else [])
+    assert_analysed(peers)
+
+
+def assert_analysed(peers):
+    """An analysis of the homes has the bytes of the rows that were taken, and what the algorithm measured."""
+    (run,) = load_runs([peer.home.directory for peer in peers])
+    plan = peers[0]._incarnation.learner.plan
+    taken = [
+        (len(mix["members"]), plan.forms[mix["exchange"]])
+        for peer in peers
+        for mix in records_of(peer.home, "mix")
+    ]
+    size = sum(
+        count * plan.codec_of(form).payload_bytes(plan.outgoing.width(form.size)) for count, form in taken
+    )
+    assert run.last("bytes") == size
+    measured = [
+        each["measures"]
+        for peer in peers
+        for each in records_of(peer.home, "round")[-1:]
+        if "measures" in each
+    ]
+    for name in measured[0] if measured else ():
+        values = [each[name] for each in measured]
+        assert run.last(f"algorithm/{name}") == pytest.approx(sum(values) / len(values))
+        assert run.last(f"algorithm/{name}_max") == max(values)
 
 
 @in_trio

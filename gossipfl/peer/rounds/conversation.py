@@ -148,7 +148,8 @@ class Conversation:
                 reply = await self.host.exchange(
                     neighbour.peer_id, neighbour.addresses, frame, seconds=_GREETING_SECONDS
                 )
-            except (ExchangeFailed, MessageRefused):
+            except (ExchangeFailed, MessageRefused) as error:
+                self._note(neighbour.peer_id, error)
                 self.view.failed(neighbour.peer_id, now=trio.current_time())
                 continue
             self.view.succeeded(neighbour.peer_id)
@@ -161,12 +162,20 @@ class Conversation:
         while number not in self.mailbox.claims:
             try:
                 await self._ask(number)
-            except (RefusedByNeighbour, MessageRefused) as error:
-                self._errors.log(self.members.label(number), error)
-            except ExchangeFailed as error:
-                logger.debug("member %d was not reached: %s", number, error)
+            except (ExchangeFailed, MessageRefused) as error:
+                self._note(self.members.peer_id(number), error)
             await trio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+
+    def _note(self, peer_id: str, error: GossipflError) -> None:
+        """Log why an exchange failed: refusals of each kind once, and who was not reached only for debugging."""
+        # `view.bootstrap` may name others than members.
+        is_member = peer_id in self.plan.roster
+        label = self.members.label(self.members.number(peer_id)) if is_member else peer_id
+        if isinstance(error, RefusedByNeighbour | MessageRefused):
+            self._errors.log(label, error)
+        else:
+            logger.debug("%s was not reached: %s", label, error)
 
     async def _ask(self, number: int) -> None:
         """Exchange progress with a member."""

@@ -95,6 +95,10 @@ class Mailbox:
         if isinstance(header, Progress | SumMessage):
             return
         position = (header.round, header.exchange)
+        # First of all: whose neighbour a member is in a distant round can take long to find out.
+        if header.round > self.position[0] + self.ahead:
+            self.note(sender, incarnation=header.incarnation, position=position)
+            raise PeerBusy(f"the row is for round {header.round}, but this peer is in {self.position[0]}")
         if position >= self.position:
             self._require_neighbour(sender, header)
             if sender in self._kept.get(position, {}):
@@ -102,9 +106,6 @@ class Mailbox:
                     f"a row for exchange {header.exchange} of round {header.round} has been received already",
                     remedy="Each start of a peer does each round once.",
                 )
-        if header.round > self.position[0] + self.ahead:
-            self.note(sender, incarnation=header.incarnation, position=position)
-            raise PeerBusy(f"the row is for round {header.round}, but this peer is in {self.position[0]}")
 
     def keep(self, sender: int, message: RoundMessage) -> bool:
         """Keep a complete row, or return False if its exchange has ended.

@@ -133,7 +133,7 @@ class MaskedExchanger:
         for number in neighbours:
             if number in received:
                 self._members.expected(number, arrived=True)
-            elif own is not None and number in own.silent:
+            elif own is not None and (number in own.silent or self._members.is_absent(number)):
                 self._members.expected(number, arrived=False)
         summands = () if own is None or not total else own.receiver.summands
         return Exchanged(

@@ -14,9 +14,18 @@ from gossipfl.wire import Progress
 
 __all__ = ["Members"]
 
+_VAIN_PATIENCES = 4
+#: Of a vain wait, what is forgiven with each exchange in which nobody waited.
+_FORGIVEN = 1 / 16
+
 
 class Members:
     """Members of the roster.
+
+    A member that missed ``patience`` rows in a row is absent until it is heard from. Words are cheap, though: one
+    that answers and never does its part would be waited for until the deadline again and again. So it may be
+    waited for in vain four times ``patience`` times, then once in sixteen exchanges with it. Each exchange in
+    which it does its part makes up for one in which it did not.
 
     Parameters
     ----------
@@ -38,6 +47,7 @@ class Members:
         self._mailbox = mailbox
         self._patience = patience
         self._missed: Counter[int] = Counter()
+        self._vain: dict[int, float] = {}
         self.others = tuple(each for each in range(len(roster)) if each != number)
 
     def peer_id(self, number: int) -> str:
@@ -78,6 +88,8 @@ class Members:
 
     def expected(self, number: int, *, arrived: bool) -> None:
         """Record whether an expected row arrived."""
+        cost = -1.0 if arrived else -_FORGIVEN if self.is_absent(number) else 1.0
+        self._vain[number] = max(0.0, self._vain.get(number, 0.0) + cost)
         if arrived:
             self._missed.pop(number, None)
         else:
@@ -85,7 +97,8 @@ class Members:
 
     def is_absent(self, number: int) -> bool:
         """Return whether a member missed so many exchanges that it is not waited for."""
-        return self._missed[number] >= self._patience
+        most = _VAIN_PATIENCES * self._patience
+        return self._missed[number] >= self._patience or self._vain.get(number, 0.0) > most - 1
 
     def absent(self) -> tuple[int, ...]:
         """Return the members that are not waited for."""

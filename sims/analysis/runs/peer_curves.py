@@ -20,6 +20,7 @@ from sims.analysis.runs.retracing import RetracedModels, retraced_columns, retra
 from sims.analysis.runs.run import Run
 from sims.analysis.runs.traffic import Traffic
 from sims.engine.workers import torch_threads
+from sims.metrics.network_metrics import observed_columns
 from sims.replay.lives import Life, RecordedPeer
 from sims.running.records import Records
 
@@ -94,7 +95,7 @@ def _measure_moments(
 def self_measured_records(
     peers: Sequence[RecordedPeer], task: Task, traffic: Traffic, period: float
 ) -> Records:
-    """Curves from the peers' own evaluations: at each moment the latest of each peer.
+    """Curves from the peers' own evaluations and their algorithm's measures: at each moment the newest of each.
 
     Raises
     ------
@@ -105,6 +106,7 @@ def self_measured_records(
     lives = [life for peer in peers for life in peer.lives.values()]
     origin = min(life.started for life in lives)
     found = [_evaluations(peer, names, origin) for peer in peers]
+    observed = [_observed(peer, origin) for peer in peers]
     if not any(len(times) for times, _ in found):
         raise EmptyRun(
             "the peers evaluated nothing before they ended",
@@ -127,6 +129,7 @@ def self_measured_records(
             **traffic.at(seconds, period),
             "consensus_distance": float("nan"),
             "age_mean": traffic.mean_age(seconds),
+            **_observed_at(observed, seconds),
         }
         table = np.stack([values for _, values in newest], axis=1)
         records.add(at, dict(zip(names, table, strict=True)), np.array([node for node, _ in newest]))
@@ -145,3 +148,29 @@ def _evaluations(
     times = table["time"].to_numpy() - origin
     values = [table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in names]
     return times, np.stack(values)
+
+
+def _observed(peer: RecordedPeer, origin: float) -> pl.DataFrame:
+    """What the algorithm measured at a peer in each of its rounds: ``seconds``, and a column for each name."""
+    table = read_records(peer.home.records)
+    if not isinstance(table.schema.get("measures"), pl.Struct):
+        return pl.DataFrame({"seconds": []}, schema={"seconds": pl.Float64})
+    done = table.filter(pl.col("kind") == "round").drop_nulls("measures")
+    measures = done["measures"].struct.unnest()
+    measures = measures.select(name for name in measures.columns if name.isidentifier())
+    numbers = measures.with_columns(pl.all().cast(pl.Float64, strict=False).fill_null(float("nan")))
+    return numbers.with_columns((done["time"].cast(pl.Float64) - origin).alias("seconds"))
+
+
+def _observed_at(tables: Sequence[pl.DataFrame], seconds: float) -> dict[str, float]:
+    """The newest measurements of each peer, over the network."""
+    names = dict.fromkeys(name for table in tables for name in table.columns if name != "seconds")
+    newest = [table.filter(pl.col("seconds") <= seconds).tail(1).to_dicts() for table in tables]
+    values = {
+        name: np.array([last[0].get(name, np.nan) if last else np.nan for last in newest], dtype=np.float64)
+        for name in names
+    }
+    columns: dict[str, float] = {}
+    for name, each in values.items():
+        columns |= observed_columns({name: each}, ~np.isnan(each))
+    return columns

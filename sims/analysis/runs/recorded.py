@@ -14,21 +14,23 @@ import torch
 from numpy.typing import NDArray
 
 from gossipfl.algorithms.file_form import settings_of
-from gossipfl.codecs import codec
+from gossipfl.codecs import FLOAT32, codec
 from gossipfl.errors import GossipflError
 from gossipfl.outgoing import pipeline_of
-from gossipfl.peer import Home, read_records
+from gossipfl.peer import Home
+from gossipfl.peer.assembly import trainer_of
 from gossipfl.peer.gossip.plan import gossip_algorithm
 from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.settings import PeerSettings
 from gossipfl.settings.codec_names import AUTO
-from gossipfl.tasks import find_task
+from gossipfl.tasks import Task, find_task
 from sims.analysis.errors import DamagedRun
 from sims.analysis.runs.peer_curves import retraced_records, self_measured_records
 from sims.analysis.runs.run import Run
-from sims.analysis.runs.traffic import traffic_of, traffic_of_rounds
+from sims.analysis.runs.traffic import Traffic, traffic_of, traffic_of_rounds
 from sims.calibration.calibrate import Calibration, calibrate, numbered
-from sims.replay.lives import RecordedPeer, usual_codec
+from sims.replay.lives import Life, RecordedPeer, usual_codec
+from sims.replay.message_bytes import plan_of_start, row_bytes
 from sims.replay.peer_records import read_peers
 
 __all__ = ["is_home", "read_recorded"]
@@ -101,12 +103,11 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         keyboard=next((life.peer for life in lives if life.settings.keyboard.enabled), ""),
         notes=(),
     )
-    outgoing = pipeline_of(settings.outgoing, codec=codec(_codec_of(peers[0], settings)))
-    numbers = tasks[0].layout.shared_size
-    if not in_rounds:
-        numbers = gossip_algorithm(settings).behaviour.sharing.share_of(numbers)
-    bytes_each = outgoing.payload_bytes(numbers)
-    traffic = (traffic_of_rounds if in_rounds else traffic_of)(peers, bytes_each=bytes_each)
+    traffic = (
+        _traffic_of_rounds(peers, lives[0], tasks[0], notes)
+        if in_rounds
+        else _traffic(peers, settings, tasks[0])
+    )
     if in_rounds and retrace:
         notes.append(
             "models of peers that learn in rounds are known at their end only: records do not hold them"
@@ -165,14 +166,33 @@ def _configuration(settings: PeerSettings, peers: int) -> dict[str, Any]:
     }
 
 
-def _codec_of(peer: RecordedPeer, settings: PeerSettings) -> str:
-    """The compressor of a peer's rows."""
-    if settings.codec == AUTO:
-        return usual_codec(peer.lives.values())
-    if settings.rounds.algorithm is None:
-        return settings.codec
-    table = read_records(peer.home.records).filter(pl.col("kind") == "mix")
-    return str(table["codec"][0]) if len(table) else "float32"
+def _traffic(peers: Sequence[RecordedPeer], settings: PeerSettings, task: Task) -> Traffic:
+    name = usual_codec(peers[0].lives.values()) if settings.codec == AUTO else settings.codec
+    outgoing = pipeline_of(settings.outgoing, codec=codec(name))
+    numbers = gossip_algorithm(settings).behaviour.sharing.share_of(task.layout.shared_size)
+    return traffic_of(peers, bytes_each=outgoing.payload_bytes(numbers))
+
+
+def _traffic_of_rounds(peers: Sequence[RecordedPeer], life: Life, task: Task, notes: list[str]) -> Traffic:
+    settings = life.settings
+    try:
+        plan = plan_of_start(life, trainer_of(task, task.dataset(), settings))
+        sizes = dict(enumerate(row_bytes(plan)))
+    except GossipflError as error:
+        notes.append(f"bytes are those of whole rows, for the rounds cannot be planned here: {error.what}")
+        sizes = {}
+
+    def size_of(exchange: int) -> int:
+        if sizes and exchange not in sizes:
+            raise DamagedRun(
+                "records name an exchange that rounds do not have",
+                expected=f"0 to {len(sizes) - 1}",
+                got=exchange,
+                remedy="Restore the records.",
+            )
+        return sizes.get(exchange, FLOAT32.payload_bytes(task.layout.shared_size))
+
+    return traffic_of_rounds(peers, row_bytes=size_of)
 
 
 def _last_rows(

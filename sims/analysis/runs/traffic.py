@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,8 @@ class Traffic:
     """
     ages: tuple[tuple[Floats, NDArray[np.int64]], ...]
     """For each node, times of its events and ages after them."""
-    bytes_each: int
-    """Bytes of one model."""
+    bytes: NDArray[np.int64]
+    """Bytes of their rows by then, ``[k]``."""
     rounds: Floats | None = None
     """When each round of any of them was over, sorted, if they learn in rounds."""
 
@@ -58,7 +58,7 @@ class Traffic:
     def at(self, seconds: float, period: float) -> dict[str, Any]:
         """Totals so far, under the names of the simulator's records."""
         exchanges = int(np.searchsorted(self.sent, seconds, side="right"))
-        models = int(self.models[exchanges - 1]) if exchanges else 0
+        models, sent = (int(total[exchanges - 1]) if exchanges else 0 for total in (self.models, self.bytes))
         number = seconds / period
         if self.rounds is not None:
             number = int(np.searchsorted(self.rounds, seconds, side="right")) / len(self.sessions)
@@ -70,7 +70,7 @@ class Traffic:
             "requests": 0,
             "lost": int(np.searchsorted(self.failed, seconds, side="right")),
             "unreachable": 0,
-            "bytes": models * self.bytes_each,
+            "bytes": sent,
             "updates": int(np.searchsorted(self.updates, seconds, side="right")),
         }
 
@@ -97,30 +97,36 @@ def traffic_of(peers: Sequence[RecordedPeer], *, bytes_each: int) -> Traffic:
     )
     sent = np.array([time for time, _, _ in exchanges], dtype=np.float64)
     updates = sorted(event.time - origin for life in everyone for event in life.events)
+    models = np.cumsum([models for _, models, _ in exchanges], dtype=np.int64)
     return Traffic(
         sent=sent,
-        models=np.cumsum([models for _, models, _ in exchanges], dtype=np.int64),
+        models=models,
         failed=np.array([time for time, _, failed in exchanges if failed], dtype=np.float64),
         updates=np.array(updates, dtype=np.float64),
         sessions=_sessions(peers),
         ages=tuple(_ages(own, origin) for own in lives),
-        bytes_each=bytes_each,
+        bytes=models * bytes_each,
     )
 
 
-def traffic_of_rounds(peers: Sequence[RecordedPeer], *, bytes_each: int) -> Traffic:
+def traffic_of_rounds(peers: Sequence[RecordedPeer], *, row_bytes: Callable[[int], int]) -> Traffic:
     """Gather the traffic of a network that learns in rounds: rows that members took from one another.
 
     Parameters
     ----------
     peers : sequence of RecordedPeer
-    bytes_each : int
-        Bytes of one row as it is sent.
+    row_bytes : callable
+        Returns the bytes of a row as it is sent in an exchange of this number.
     """
     origin = min(life.started for peer in peers for life in peer.lives.values())
     tables = [read_records(peer.home.records) for peer in peers]
     mixes = sorted(
-        (record["time"] - origin, len(record["members"] or ()), len(record["missing"] or ()))
+        (
+            record["time"] - origin,
+            len(record["members"] or ()),
+            len(record["missing"] or ()),
+            record["exchange"],
+        )
         for table in tables
         for record in table.filter(pl.col("kind") == "mix").to_dicts()
     )
@@ -128,15 +134,15 @@ def traffic_of_rounds(peers: Sequence[RecordedPeer], *, bytes_each: int) -> Traf
     times = [own["time"].to_numpy().astype(np.float64) - origin for own in done]
     over = np.sort(np.concatenate(times))
     return Traffic(
-        sent=np.array([time for time, _, _ in mixes], dtype=np.float64),
-        models=np.cumsum([taken for _, taken, _ in mixes], dtype=np.int64),
-        failed=np.array([time for time, _, missing in mixes for _ in range(missing)], dtype=np.float64),
+        sent=np.array([time for time, *_ in mixes], dtype=np.float64),
+        models=np.cumsum([taken for _, taken, _, _ in mixes], dtype=np.int64),
+        bytes=np.cumsum([taken * row_bytes(exchange) for _, taken, _, exchange in mixes], dtype=np.int64),
+        failed=np.array([time for time, _, missing, _ in mixes for _ in range(missing)], dtype=np.float64),
         updates=over,
         sessions=_sessions(peers),
         ages=tuple(
             (own, table["age"].to_numpy().astype(np.int64)) for own, table in zip(times, done, strict=True)
         ),
-        bytes_each=bytes_each,
         rounds=over,
     )
 

@@ -1,5 +1,6 @@
 """The mailbox of rounds: rows kept, rows refused by name, and whose word on the round counts."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -105,6 +106,15 @@ def test_rows_too_far_ahead_are_not_kept_but_say_where_their_sender_is():
     assert box.claims[sender_in(11 + AHEAD)].position == (11 + AHEAD, 0)
 
 
+def test_nobody_looks_for_neighbours_in_a_distant_round():
+    """Finding them may take seconds: matchings can depend on hundreds before."""
+    box = mailbox(position=(10, 0))
+    box.plan.mixing = None
+    for number in (11 + AHEAD, 2**40, 5):
+        with suppress(PeerBusy):
+            box.screen(3, header(number))
+
+
 @pytest.mark.parametrize("number", [LATEST_ROUND + 1, 2**62])
 def test_rounds_that_cannot_be_are_refused(number):
     said = {"task": b"", "agreement": b"", "incarnation": 1, "exchange": 0, "kept": False}
@@ -189,3 +199,38 @@ def test_a_member_is_absent_after_as_many_misses_as_patience_allows():
     assert those.is_absent(5)
     those.heard(5, progress(10))
     assert not those.is_absent(5)
+
+
+def waits_for(those: Members, *, comes, exchanges: int) -> int:
+    """How often a member is waited for that answers all questions, and whose rows come as `comes` says."""
+    waited = 0
+    for number in range(exchanges):
+        those.heard(5, progress(10))
+        waited += not those.is_absent(5)
+        those.expected(5, arrived=comes(number))
+    return waited
+
+
+@given(st.integers(1, 6), st.integers(0, 2000))
+def test_words_do_not_keep_others_waiting(patience, exchanges):
+    waited = waits_for(
+        members(mailbox(position=(10, 0)), patience=patience), comes=lambda _: False, exchanges=exchanges
+    )
+    assert waited <= 4 * patience + exchanges / 16 + 1
+    assert waited >= min(exchanges, 4 * patience)
+
+
+@given(st.integers(1, 6), st.integers(2, 5), st.integers(0, 300))
+def test_who_comes_half_of_the_time_is_always_waited_for(patience, every, exchanges):
+    those = members(mailbox(position=(10, 0)), patience=patience)
+    assert waits_for(those, comes=lambda number: number % every > 0, exchanges=exchanges) == exchanges
+
+
+def test_who_kept_others_waiting_is_waited_for_again_when_its_rows_come():
+    those = members(mailbox(position=(10, 0)))
+    waits_for(those, comes=lambda _: False, exchanges=100)
+    those.heard(5, progress(10))
+    assert those.is_absent(5)
+    those.expected(5, arrived=True)
+    assert not those.is_absent(5)
+    assert waits_for(those, comes=lambda _: True, exchanges=50) == 50
