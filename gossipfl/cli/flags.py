@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings
 from gossipfl.settings.places import flag_of
+from topology.parsing import toml_of
 
 __all__ = ["Overrides", "WithParameterFlags", "parse_assignment", "with_setting_flags"]
 
@@ -94,7 +95,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not separator or not key:
         raise SettingError("an option or parameter is wrong", expected="KEY=VALUE", got=repr(text))
     try:
-        read = tomllib.loads(f"value = {value}")
+        read = toml_of(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return key, value
     return key, read["value"] if set(read) == {"value"} else value

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from gossipfl.settings.log import LogSettings
+from topology.parsing import json_of
 
 __all__ = ["ALREADY_SHOWN", "as_logged", "logging_to", "text_of", "use_settings"]
 
@@ -122,7 +123,7 @@ def as_logged(line: str, source: str) -> str:
 def text_of(line: str) -> str:
     """Return a line of a log in a home as text for people; one that is torn as it is."""
     try:
-        values = json.loads(line)
+        values = json_of(line)
         when = datetime.fromisoformat(values["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         return f"{when} {values['level'].upper()} {values['message']}"
     except (AttributeError, KeyError, TypeError, ValueError):

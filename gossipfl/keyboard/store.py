@@ -29,6 +29,7 @@ from gossipfl.keyboard.head import Head
 from gossipfl.keyboard.saying import without_words
 from gossipfl.keyboard.sealing import Key, load_key, new_key, record_length, replace_key, store_key
 from gossipfl.settings.keyboard import KeyboardSettings
+from topology.parsing import json_of
 
 __all__ = ["LONGEST_TEXT", "Typed", "TypingStore"]
 
@@ -263,7 +264,7 @@ class TypingStore:
         logger.warning("the typing store: %s", what)
 
     def _apply(self, content: bytes) -> None:
-        change = json.loads(content)
+        change = json_of(content)
         message, kept = change["message"], change["kept"]
         before = self._messages.get(message)
         text = ("" if before is None else before.text[:kept]) + change["text"]

@@ -15,6 +15,7 @@ from gossipfl.errors import HomeError
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.peer.conditions import Conditions
 from gossipfl.peer.permission import Permissions
+from topology.parsing import json_of
 
 __all__ = [
     "Requests",
@@ -65,7 +66,7 @@ def read_requests(path: Path) -> Requests:
         except FileNotFoundError:
             return Requests()
     try:
-        values = json.loads(content)
+        values = json_of(content)
         leaves = values["leaves"]
         return Requests(
             paused=values["paused"] is True,

@@ -19,6 +19,7 @@ import trio
 
 from gossipfl.files import write_atomically
 from gossipfl.network import NetworkCounters
+from topology.parsing import json_of
 
 __all__ = ["Departures"]
 
@@ -93,7 +94,7 @@ class Departures:
 
 def _read(path: Path) -> dict[str, int]:
     try:
-        found = json.loads(path.read_bytes()[:_MOST_BYTES])["days"]
+        found = json_of(path.read_bytes()[:_MOST_BYTES])["days"]
         days = {date.fromisoformat(day).isoformat(): sent for day, sent in found.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

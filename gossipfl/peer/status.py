@@ -12,6 +12,7 @@ from typing import Any
 from gossipfl.errors import HomeError
 from gossipfl.files import write_atomically
 from gossipfl.peer.permission import Permission
+from topology.parsing import json_of
 
 __all__ = ["PeerStatus", "read_status", "write_status"]
 
@@ -129,7 +130,7 @@ def read_status(path: Path) -> dict[str, Any]:
         There is none, or it is damaged or cannot be read.
     """
     try:
-        values = json.loads(path.read_bytes())
+        values = json_of(path.read_bytes())
     except FileNotFoundError:
         raise HomeError(
             f"there is no status file in {path.parent}",

@@ -11,6 +11,7 @@ from gossipfl.files import AppendedFile, cut_torn_line, named_errors, write_atom
 from gossipfl.privacy.gaussian import largest_shift
 from gossipfl.privacy.guarantees import require_accounting
 from gossipfl.privacy.sampled_gaussian import Mechanism, most_steps, sampled_epsilon
+from topology.parsing import json_of
 
 __all__ = ["BudgetSpent", "DamagedLedger", "PrivacyLedger"]
 
@@ -215,7 +216,7 @@ def _read(path: Path) -> tuple[int, float, dict[Mechanism, int]]:
     cut_torn_line(path)
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            entry = json.loads(line)
+            entry = json_of(line)
             now, count = float(entry["spent"]), int(entry["releases"])
             found = {
                 Mechanism(float(rate), float(noise)): int(n) for rate, noise, n in entry.get("steps", ())

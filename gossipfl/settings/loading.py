@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from gossipfl.errors import SettingError
 from gossipfl.settings.peer import PeerSettings
 from gossipfl.settings.places import flag_of, syntax_error
+from topology.parsing import toml_of
 from topology.text import read_text
 
 __all__ = ["dump_settings", "load_settings", "parse_settings"]
@@ -38,7 +39,7 @@ def load_settings(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None 
     """
     try:
         text = read_text(path)
-        tables = tomllib.loads(text)
+        tables = toml_of(text)
     except FileNotFoundError as error:
         raise SettingError(
             f"there is no settings file {path}", remedy="Make one with `gossipfl peer init --home DIR`."

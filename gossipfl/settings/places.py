@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gossipfl.errors import GossipflError
+from topology.parsing import toml_of
 from topology.text import read_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _place(path: Path, settings: PeerSettings, names: Sequence[str]) -> str | No
     """The place of a key; None if the value in use is not the file's."""
     try:
         text = read_text(path)
-        tables = tomllib.loads(text)
+        tables = toml_of(text)
     except (OSError, ValueError):
         return None
     there = value_at(tables, names)

@@ -16,6 +16,7 @@ from gossipfl.errors import GossipflError, InvalidTask, StatisticsMissing
 from gossipfl.statistics.schema import TableSchema
 from gossipfl.statistics.summary import CategorySummary, ColumnSummary, NumberSummary, Summary
 from gossipfl.statistics.units import PLACES, decimal_of, from_units, squared_decimal_of
+from topology.parsing import json_of
 
 __all__ = ["MOST_MEMBERS", "CommonStatistics"]
 
@@ -104,7 +105,7 @@ class CommonStatistics:
         file = Path(file)
         try:
             with file.open("rb") as content:
-                values = json.loads(content.read(_MOST_BYTES))
+                values = json_of(content.read(_MOST_BYTES))
             read = cls._from_values(values)
         except FileNotFoundError as error:
             raise StatisticsMissing(

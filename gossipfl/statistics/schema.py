@@ -16,6 +16,7 @@ from gossipfl.errors import SettingError
 from gossipfl.settings.places import syntax_error
 from gossipfl.settings.table import Table
 from gossipfl.statistics.units import MOST_UNITS, to_units
+from topology.parsing import toml_of
 from topology.text import read_text
 
 __all__ = ["MOST_CATEGORIES", "MOST_COLUMNS", "ColumnSchema", "Label", "TableSchema", "load_schema"]
@@ -154,7 +155,7 @@ def load_schema(file: Path | str) -> TableSchema:
     file = Path(file)
     try:
         text = read_text(file)
-        table = tomllib.loads(text)
+        table = toml_of(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingError(syntax_error(error, str(file))) from None
     except (OSError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from torch.nn.modules import module as registration
 from gossipfl.errors import InvalidTask
 from gossipfl.extras import is_installed
 from gossipfl.tasks.failures import failures_named
+from topology.parsing import json_of
 
 __all__ = ["Pretrained", "PretrainedHead", "require_transformers"]
 
@@ -172,7 +172,7 @@ class Pretrained:
         try:
             if len(text) > _MOST_CONFIGURATION_BYTES:
                 raise ValueError(f"more than {_MOST_CONFIGURATION_BYTES} bytes")  # noqa: TRY301
-            values = json.loads(text)
+            values = json_of(text)
             if not isinstance(values, dict):
                 raise TypeError("no table")  # noqa: TRY301
             values = _without_dropped(values)

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from topology.parsing import json_of
+
 __all__ = ["Arrays", "Event", "as_array", "events_of", "of_array", "plain_events", "under", "within"]
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
@@ -24,7 +26,7 @@ def as_array(plain: Any) -> NDArray[np.uint8]:  # noqa: ANN401
 
 def of_array(array: NDArray[np.generic]) -> Any:  # noqa: ANN401
     """Read them."""
-    return json.loads(array.tobytes())
+    return json_of(array.tobytes())
 
 
 def under(name: str, arrays: Arrays) -> Arrays:

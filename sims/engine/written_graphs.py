@@ -14,6 +14,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from gossipfl.kernels import lstm
 from sims.engine import products
+from topology.parsing import json_of
 
 __all__ = ["Unreadable", "Unwritable", "read", "written"]
 
@@ -71,7 +72,7 @@ def read(text: str) -> GraphModule:
     """
     graph, nodes = Graph(), dict[str, Node]()
     try:
-        for op, name, target, args, kwargs, known in json.loads(text):
+        for op, name, target, args, kwargs, known in json_of(text):
             node = graph.create_node(
                 _OPERATIONS[op],
                 _operator(target) if op == "call_function" else _own_name(target),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from sims.replay.history import Step, history_of
 from sims.replay.lives import Life, RecordedPeer, Version, record_lines, required_whole
 from sims.replay.peer_records import read_peers
 from sims.replay.round_records import learned_in_rounds
+from topology.parsing import json_of
 
 __all__ = ["recorded_run"]
 
@@ -148,7 +148,7 @@ def _refused(peers: Sequence[RecordedPeer]) -> dict[Version, list[tuple[str, int
     for peer in peers:
         for (incarnation, _), path in record_files(peer.home.records).items():
             for _, number, line in record_lines([path]):
-                record = json.loads(line)
+                record = json_of(line)
                 if record["kind"] != "refusal" or record.get("sender_event") is None:
                     continue
                 with required_whole(lambda path=path, number=number: f"{path}:{number}"):  # type: ignore[misc]

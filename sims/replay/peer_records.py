@@ -5,7 +5,6 @@ The format is described in ``docs/records.md``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from sims.replay.lives import (
     record_lines,
     required_whole,
 )
+from topology.parsing import json_of
 
 __all__ = ["read_peer", "read_peers"]
 
@@ -109,7 +109,7 @@ def _read_life(paths: Sequence[Path]) -> Life | None:
     path, number = paths[0], 1
     with required_whole(lambda: f"{path}:{number}"):
         for path, number, line in record_lines(paths):
-            record = json.loads(line)
+            record = json_of(line)
             kind = record["kind"]
             if start is None:
                 if kind not in ("start", "continued"):

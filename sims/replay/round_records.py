@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from gossipfl.peer.store.record_files import record_files
 from gossipfl.rounds import Position
 from sims.replay.errors import MissingPeer, OtherSettings, TornRecords
 from sims.replay.lives import Life, NanIfNull, RecordedPeer, record_lines, required_whole
+from topology.parsing import json_of
 
 __all__ = ["Key", "Mix", "Outcome", "RoundLife", "learned_in_rounds", "read_round_life", "who_does_what"]
 
@@ -115,7 +115,7 @@ def read_round_life(peer: RecordedPeer, life: Life) -> RoundLife:
     path, number = paths[0], 1
     with required_whole(lambda: f"{path}:{number}"):
         for path, number, line in record_lines(paths):
-            record = json.loads(line)
+            record = json_of(line)
             kind = record["kind"]
             if kind == "mix":
                 position = (int(record["round"]), int(record["exchange"]))

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from topology.parsing import json_of
+
 __all__ = ["mapped_arrays", "write_arrays"]
 
 _DTYPES = {
@@ -61,7 +63,7 @@ def mapped_arrays(file: Path) -> dict[str, NDArray[Any]]:
         if not 0 < length <= min(_LONGEST_HEADER, file.stat().st_size - 8):
             raise SafetensorError(f"a header of {length} bytes")
         try:
-            header = json.loads(opened.read(length))
+            header = json_of(opened.read(length))
             header.pop("__metadata__", None)
             return {
                 name: _mapped(file, 8 + length, _DTYPES[form["dtype"]], form["shape"], form["data_offsets"])

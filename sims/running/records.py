@@ -20,6 +20,7 @@ from sims.engine.kept_rows import Stored
 from sims.errors import RunDirectoryError
 from sims.running.arrays import write_arrays
 from sims.scenario import Scenario, to_toml
+from topology.parsing import json_of
 
 __all__ = ["Records", "ResultsDirectory", "RunDirectory", "digest_of", "machine", "versions"]
 
@@ -142,7 +143,7 @@ class RunDirectory(ResultsDirectory):
     def is_finished(self) -> bool:
         """Whether the run here finished."""
         try:
-            summary = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            summary = json_of((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return isinstance(summary, dict) and summary.get("finished") is True

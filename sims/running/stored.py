@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from sims.errors import RunDirectoryError
 from sims.running.result import Recorded
 from sims.scenario import load_scenario
+from topology.parsing import json_of
 
 __all__ = ["load_run"]
 
@@ -72,7 +72,7 @@ def _table(file: Path) -> pl.DataFrame | None:
 
 def _summary(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        found = json_of(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError as error:
         raise _damaged(file, error) from error
     return found if isinstance(found, dict) else {}

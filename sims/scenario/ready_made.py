@@ -8,6 +8,7 @@ from typing import Any
 
 from gossipfl.settings.places import syntax_error
 from sims.errors import SimulationError
+from topology.parsing import toml_of
 from topology.spelling import did_you_mean
 from topology.text import read_text
 
@@ -64,6 +65,6 @@ def read_toml(
 def parsed(text: str, *, source: str, error: type[SimulationError]) -> dict[str, Any]:
     """Parse the text of a file; an error of this type names the line that is no TOML."""
     try:
-        return tomllib.loads(text)
+        return toml_of(text)
     except tomllib.TOMLDecodeError as failure:
         raise error(syntax_error(failure, source)) from failure

@@ -17,6 +17,7 @@ from sims.scenario.scenario import Scenario
 from sims.scenario.tables import resolve, topology_table
 from topology.catalogue import canonical_name
 from topology.errors import TopologyError
+from topology.parsing import toml_of
 
 __all__ = ["load_scenario", "load_table", "override_all", "parse_scenario", "scenario_of", "to_toml"]
 
@@ -192,7 +193,7 @@ def _override(table: dict[str, Any], given: str) -> None:
             "an override sets one value", expected="SECTION.KEY=VALUE, e.g. network.loss=0.2", got=given
         )
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = toml_of(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a bare word: --set topology.name=ring needs no quotes
     if names[0] == "topology" and len(names) > 1 and "topology" in table:

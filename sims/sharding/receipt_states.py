@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sims.engine.engine import Arrays
 from sims.engine.receiving import RECEIPTS
 from sims.errors import NotSimulable
+from topology.parsing import json_of
 
 __all__ = ["divided_receipts", "joined_receipts"]
 
@@ -77,7 +78,7 @@ class _Memories:
     @classmethod
     def of(cls, state: Arrays) -> _Memories:
         """Read a state."""
-        found = json.loads(state[_MEMORY].tobytes())
+        found = json_of(state[_MEMORY].tobytes())
         if "samples" not in found:
             raise NotSimulable(
                 "the checkpoint is of an earlier version, which kept what gates remember of all nodes together",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from sims.running.records import ResultsDirectory
 from sims.scenario import to_toml
 from sims.sweeping.jobs import Job, Outcome
 from sims.sweeping.settings import Sweep, load_sweep, parse_sweep
+from topology.parsing import json_of, toml_of
 from topology.text import read_text
 
 __all__ = ["SweepDirectory", "locked", "saved_sweep", "sweep_to_run"]
@@ -83,7 +83,7 @@ class SweepDirectory(ResultsDirectory):
         """
         run = self.of(job)
         try:
-            summary = json.loads((run / "run.json").read_text(encoding="utf-8"))
+            summary = json_of((run / "run.json").read_text(encoding="utf-8"))
             if summary["finished"] is not True or not _is_of(job, (run / "scenario.toml").read_text("utf-8")):
                 return None
             evaluations, seconds = pl.read_parquet(run / "evaluations.parquet"), float(summary["seconds"])
@@ -104,7 +104,7 @@ class SweepDirectory(ResultsDirectory):
 
 def _is_of(job: Job, text: str) -> bool:
     """Whether a run's scenario is that of a job, but for its name."""
-    found, wanted = tomllib.loads(text), tomllib.loads(to_toml(job.scenario))
+    found, wanted = toml_of(text), toml_of(to_toml(job.scenario))
     return {**found, "name": ""} == {**wanted, "name": ""}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sims.sweeping.means import Means
+from topology.parsing import toml_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +111,7 @@ def perform(errand: Errand, shipment: Shipment, data: dict[str, Any] | None, boa
     from sims.sweeping.single_run import do
 
     place = _place_of(errand.sweep)
-    table = relocated(tomllib.loads(errand.scenario), shipment.unpack(place))
+    table = relocated(toml_of(errand.scenario), shipment.unpack(place))
     scenario = scenario_of(table, source=f"run {errand.run}")
     job = Job(
         point=errand.point,

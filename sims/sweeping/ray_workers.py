@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from sims.sweeping.shared_data import arrays_of
 from sims.sweeping.shipping import paths_in, shipment_of
 from sims.sweeping.workers import Room
 from sims.tracking.tracker import TRACKING
+from topology.parsing import toml_of
 
 __all__ = ["RayWorkers", "ray_workers"]
 
@@ -187,7 +187,7 @@ class RayWorkers:
         self._under_way[task.remote(errand, it.shipment, it.data, board)] = it
 
     def _shipment(self, scenario: Scenario) -> Any:
-        paths = paths_in(tomllib.loads(to_toml(scenario)))
+        paths = paths_in(toml_of(to_toml(scenario)))
         if paths not in self._stored.shipments:
             self._stored.shipments[paths] = self._ray.put(shipment_of(*paths))
         return self._stored.shipments[paths]

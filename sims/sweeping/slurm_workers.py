@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +22,7 @@ from sims.sweeping.jobs import Assignment, Job, Outcome, Stage, State
 from sims.sweeping.means import Means
 from sims.sweeping.slurm_options import CHECKPOINT_SECONDS, largest_array, megabytes_of, minutes_of
 from sims.sweeping.workers import Room
+from topology.parsing import toml_of
 
 __all__ = ["ArrayTask", "SlurmWorkers"]
 
@@ -102,7 +102,7 @@ class ArrayTask:
         from sims.sweeping.single_run import do
         from sims.world.trace_cache import Traces
 
-        scenario = scenario_of(tomllib.loads(self.scenario), source=f"run {self.given['run']}")
+        scenario = scenario_of(toml_of(self.scenario), source=f"run {self.given['run']}")
         outcome = do(
             Job(**self.given, tuned=None, scenario=scenario),
             self.directory,

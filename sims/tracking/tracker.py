@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sims.tracking.callback import Callback
+from topology.parsing import json_of
 
 if TYPE_CHECKING:
     from sims.running.result import Result
@@ -104,7 +105,7 @@ class Tracker(Callback):
     def _file(self) -> dict[str, Any]:
         if self._directory is None or not (self._directory / TRACKING).is_file():
             return {}
-        found: dict[str, Any] = json.loads((self._directory / TRACKING).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json_of((self._directory / TRACKING).read_text(encoding="utf-8"))
         return found
 
 

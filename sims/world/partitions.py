@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from gossipfl.tasks.samples import Tree, class_labels, count, describe
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.task import PartitionFile
+from topology.parsing import json_of
 from topology.plugins import is_object_name, load_object
 
 __all__ = ["parts_of"]
@@ -143,7 +143,7 @@ def _of_file(section: PartitionFile, samples: int, *, nodes: int) -> Parts:
         if path.stat().st_size > _LARGEST_FILE:
             raise InvalidScenario(f"{path} is too large", expected="at most 1 GiB")
         if path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json_of(path.read_text(encoding="utf-8"))
             return _checked(found, samples, nodes=nodes, source=str(path))
         owners = _owners(path, section.column)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:

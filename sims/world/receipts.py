@@ -31,6 +31,7 @@ from gossipfl.training.nodes import before_rest
 from sims.errors import InvalidScenario
 from sims.world.lies import Lies, lies_of
 from sims.world.world import World
+from topology.parsing import json_of
 
 __all__ = ["Arrivals", "Receipts", "Received", "receipts_of"]
 
@@ -167,7 +168,7 @@ class Receipts:
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Continue from a value of `state`."""
-        found = json.loads(state["memory"].tobytes())
+        found = json_of(state["memory"].tobytes())
         samples = torch.split(torch.from_numpy(state["samples"]), state["lengths"].tolist())
         # Before there were shards, places were among the samples of all nodes.
         ends = np.cumsum(found["samples"]).tolist() if "samples" in found else None

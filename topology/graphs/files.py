@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from xml.etree.ElementTree import ParseError
@@ -10,6 +9,7 @@ from xml.etree.ElementTree import ParseError
 from topology.errors import InvalidParameter, MalformedGraphFile, TopologyError
 from topology.graphs.convert import from_networkx
 from topology.graphs.topology import Topology
+from topology.parsing import json_of
 from topology.text import fields_of, number_of, read_text
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _read(file: Path, chosen: FileFormat) -> nx.Graph:
 
     try:
         if chosen == "json":
-            return graph_of_node_link(json.loads(read_text(file)), file.name)
+            return graph_of_node_link(json_of(read_text(file)), file.name)
         return nx.read_graphml(file) if chosen == "graphml" else nx.read_gexf(file)
     except TopologyError:
         raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from gossipfl.errors import HomeError
 from gossipfl.peer.store.home import Home
+from topology.parsing import json_of
 
 __all__ = ["read_examination"]
 
@@ -20,7 +20,7 @@ def read_examination(home: Home) -> dict[str, Any] | None:
         It is damaged.
     """
     try:
-        values = json.loads(home.examination.read_bytes())
+        values = json_of(home.examination.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

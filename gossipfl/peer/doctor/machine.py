@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import platform
 import re
 import urllib.parse
@@ -18,6 +17,7 @@ from gossipfl.machine import available_memory
 from gossipfl.peer.doctor.findings import Finding, error, ok, warning
 from gossipfl.peer.page.libraries import require_libraries
 from gossipfl.settings import PeerSettings
+from topology.parsing import json_of
 
 __all__ = ["check_memory", "check_page", "check_versions"]
 
@@ -127,7 +127,7 @@ def _health(address: str) -> dict[str, Any]:
     connection = http.client.HTTPConnection(place.hostname or "127.0.0.1", place.port, timeout=_PAGE_SECONDS)
     try:
         connection.request("GET", "/healthz")
-        health = json.loads(connection.getresponse().read())
+        health = json_of(connection.getresponse().read())
     finally:
         connection.close()
     if not isinstance(health, dict):

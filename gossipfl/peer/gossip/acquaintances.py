@@ -25,6 +25,7 @@ from gossipfl.peer.gossip.known_peer import (
     descriptor_values,
     require_sound,
 )
+from topology.parsing import json_of
 
 __all__ = ["Acquaintance", "Acquaintances"]
 
@@ -220,7 +221,7 @@ class Acquaintances:
             return
         try:
             with self.path.open("rb") as file:
-                self.restore(list(json.loads(file.read(_MOST_BYTES))["peers"]))
+                self.restore(list(json_of(file.read(_MOST_BYTES))["peers"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is damaged, so peers met earlier are forgotten: %s", self.path, error)
 

@@ -13,6 +13,7 @@ from gossipfl.membership import Certificate, Role, Signed
 from gossipfl.membership.invitations import INVITATION_SECRET_BYTES, NUMBER_BYTES
 from gossipfl.peer.membership.store import MembershipStore
 from gossipfl.settings.addresses import peer_id_of
+from topology.parsing import json_of
 
 __all__ = [
     "Entry",
@@ -67,7 +68,7 @@ def read_entry(store: MembershipStore, number: bytes) -> Entry | None:
     """
     path = store.invitations_directory / f"{number.hex()}.json"
     try:
-        return Entry(**json.loads(path.read_bytes())) if path.is_file() else None
+        return Entry(**json_of(path.read_bytes())) if path.is_file() else None
     except (OSError, ValueError, TypeError) as error:
         raise NotAMember("the invitation cannot be read here", got=type(error).__name__) from error
 
@@ -206,7 +207,7 @@ def _entries(store: MembershipStore) -> list[tuple[Entry, Signed | None]]:
     entries = []
     for path, content in contents:
         try:
-            entry = Entry(**json.loads(content))
+            entry = Entry(**json_of(content))
             certificate = Signed.from_bytes(bytes.fromhex(entry.certificate)) if entry.certificate else None
         except (ValueError, TypeError, GossipflError) as error:
             raise MembershipError(f"{path} is damaged", got=str(error)) from error

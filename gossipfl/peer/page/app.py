@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from gossipfl.peer.page.activity import Activity
 from gossipfl.peer.page.guard import refusal
 from gossipfl.peer.page.metrics import CONTENT_TYPE, Metrics
 from gossipfl.peer.page.predicting import Predictor
+from topology.parsing import json_of
 
 __all__ = [
     "STATIC",
@@ -211,7 +211,7 @@ async def read_json(request: Request) -> dict[str, Any]:
                 got=f"{len(body)} bytes so far",
             )
     try:
-        values = json.loads(body, parse_constant=_refuse_constant)
+        values = json_of(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is no JSON", got=str(error)[:80]) from error
     if not isinstance(values, dict):

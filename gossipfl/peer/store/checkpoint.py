@@ -19,6 +19,7 @@ from gossipfl.files import named_errors, write_atomically
 from gossipfl.rows import relaid
 from gossipfl.tasks import Task
 from gossipfl.training import Nodes
+from topology.parsing import json_of
 
 __all__ = ["Checkpoint", "left_out_of", "load_checkpoint", "read_row", "save_checkpoint"]
 
@@ -180,7 +181,7 @@ def load_checkpoint(path: Path, task: Task, *, optimiser_state_size: int) -> Che
                 remedy="Use the settings it was made with, or another --home for the new task.",
             )
     try:
-        state = json.loads(metadata["state"])
+        state = json_of(metadata["state"])
         tensors = _in_layout(path, tensors, _left_out(state), task)
         nodes = Nodes(
             rows=tensors["row"][None],
@@ -255,7 +256,7 @@ def left_out_of(path: Path) -> frozenset[str]:
     """
     _, metadata = _read(path)
     try:
-        return _left_out(json.loads(metadata["state"]))
+        return _left_out(json_of(metadata["state"]))
     except _WRONG as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
@@ -272,7 +273,7 @@ def read_row(path: Path) -> tuple[Tensor, int]:
     """
     tensors, metadata = _read(path)
     try:
-        return tensors["row"], int(json.loads(metadata["state"])["age"])
+        return tensors["row"], int(json_of(metadata["state"])["age"])
     except _WRONG as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 

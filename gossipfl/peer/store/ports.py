@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gossipfl.files import write_atomically
+from topology.parsing import json_of
 
 __all__ = ["recall_ports", "remember_ports"]
 
@@ -20,7 +21,7 @@ def recall_ports(path: Path) -> dict[str, int]:
     They are only a hint: the result is empty if `path` is missing or damaged.
     """
     try:
-        ports = json.loads(path.read_bytes())
+        ports = json_of(path.read_bytes())
     except (OSError, ValueError):
         return {}
     if not isinstance(ports, dict):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gossipfl.errors import HomeError
 from gossipfl.files import AppendedFile, cut_torn_line, named_errors, remove, write_atomically
+from topology.parsing import json_of
 
 __all__ = ["SUMMARY", "name_of", "read_summary", "record_files", "remove_old"]
 
@@ -91,7 +92,7 @@ def read_summary(directory: Path) -> list[dict[str, Any]]:
     with named_errors(f"cannot read {path}"):
         content = path.read_bytes() if path.exists() else b""
     try:
-        lines = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+        lines = [json_of(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
         return list({each["file"]: each for each in lines}.values())
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
@@ -135,7 +136,7 @@ def summed_up(lines: Iterable[bytes]) -> dict[str, Any]:
     evaluation: dict[str, Any] = {}
     for line in lines:
         try:
-            record = json.loads(line)
+            record = json_of(line)
             kind = str(record["kind"])
         except (ValueError, KeyError, TypeError):
             kinds["damaged"] += 1

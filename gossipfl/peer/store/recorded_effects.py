@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from gossipfl.files import named_errors
 from gossipfl.peer.store.record_files import record_files
 from gossipfl.rounds.roster import Roster, read_roster
 from gossipfl.settings import RoundsSettings
+from topology.parsing import json_of
 
 __all__ = ["recorded_effects"]
 
@@ -41,7 +41,7 @@ def recorded_effects(directory: Path) -> dict[str, list[float]]:
             content = file.read_bytes()
             lines = content[: content.rfind(b"\n") + 1].splitlines()
             try:
-                for sender, effect in _effects(map(json.loads, lines)):
+                for sender, effect in _effects(map(json_of, lines)):
                     found.setdefault(sender, []).append(effect)
             except (ValueError, KeyError, TypeError, AttributeError, GossipflError) as error:
                 raise HomeError(
@@ -59,7 +59,7 @@ def _effects(records: Iterable[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     for record in records:
         kind = record["kind"]
         if kind in ("start", "continued"):
-            rounds = RoundsSettings.model_validate(json.loads(record["settings"])["rounds"])
+            rounds = RoundsSettings.model_validate(json_of(record["settings"])["rounds"])
             roster = None if rounds.algorithm is None else read_roster(rounds, directory=Path())
         elif kind == "merge":
             yield from _finite([(str(record["sender"]), record.get("effect"))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 import shutil
 import tarfile
@@ -27,6 +26,7 @@ from gossipfl.peer.store.checkpoint import read_row
 from gossipfl.peer.store.home import Home
 from gossipfl.peer.store.versions import read_facts, write_facts
 from gossipfl.settings import load_settings
+from topology.parsing import json_of
 
 __all__ = ["restore"]
 
@@ -132,7 +132,7 @@ def _is_inside(name: str) -> bool:
 
 def _manifest(content: bytes) -> dict[str, Any]:
     try:
-        manifest = dict(json.loads(content))
+        manifest = dict(json_of(content))
         written_as = manifest["format"]
         manifest |= {"made": float(manifest["made"]), "peer_id": str(manifest["peer_id"])}
         for part in manifest["files"].values():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gossipfl.errors import HomeError
 from gossipfl.files import named_errors, write_atomically
 from gossipfl.moments import moment
+from topology.parsing import json_of
 
 if TYPE_CHECKING:
     from gossipfl.peer.store.home import Home
@@ -36,7 +37,7 @@ def read_facts(home: Home) -> Facts:
     try:
         with named_errors(f"{path} cannot be read"):
             content = path.read_bytes() if path.exists() else b'{"version": 1}'
-        facts = json.loads(content)
+        facts = json_of(content)
         version = facts["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise HomeError(

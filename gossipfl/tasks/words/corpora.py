@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import tarfile
 import zipfile
@@ -20,6 +19,7 @@ from datetime import date
 
 from gossipfl.tasks.fetched import fetched
 from gossipfl.tasks.words.texts import Texts, Utterance
+from topology.parsing import json_of
 
 __all__ = ["CORPORA"]
 
@@ -96,7 +96,7 @@ def _books() -> Texts:
     )
     with tarfile.open(file) as archive:
         lines = verses_of(archive).decode("utf-8").splitlines()
-    verses = [json.loads(line) for line in lines if line]
+    verses = [json_of(line) for line in lines if line]
     return Texts.of(Utterance(verse["book"], place, verse["text"]) for place, verse in enumerate(verses))
 
 

@@ -11,7 +11,6 @@ counted by what is wrong with it, which the log says; hidden files and links are
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -23,6 +22,7 @@ from typing import Any
 
 from gossipfl.errors import InvalidTask
 from gossipfl.tasks.words.texts import Texts, Utterance
+from topology.parsing import json_of
 
 __all__ = ["read_texts"]
 
@@ -145,7 +145,7 @@ def _message(line: str) -> Utterance | str:
     if len(line) > _LARGEST_LINE:
         return f"a line longer than {_LARGEST_LINE // 2**20} MiB"
     try:
-        message = json.loads(line)
+        message = json_of(line)
     except (ValueError, RecursionError):
         return "a line that is no JSON"
     if not isinstance(message, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from sims.errors import RunDirectoryError
 from sims.running.checkpoint import read_checkpoint
 from sims.running.records import RunDirectory
 from sims.scenario import Scenario, load_scenario
+from topology.parsing import json_of
 
 __all__ = ["configuration_of", "is_simulated", "read_simulated"]
 
@@ -173,7 +173,7 @@ def _summary(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     with _readable(file):
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json_of(file.read_text(encoding="utf-8")))
 
 
 @contextmanager
