@@ -16,12 +16,12 @@ __all__ = ["json_of", "toml_of"]
 _TOO_DEEP = "nested too deeply"
 
 
-def json_of(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:  # noqa: ANN401
+def json_of(text: str | bytes | bytearray, *, parse_constant: Callable[[str], Any] | None = None) -> Any:  # noqa: ANN401
     """Parse JSON.
 
     Parameters
     ----------
-    text : str or bytes
+    text : str, bytes or bytearray
     parse_constant : callable, optional
         Called with ``NaN``, ``Infinity`` and ``-Infinity``, which are numbers by default.
 
