@@ -114,3 +114,65 @@ def large_tests() -> Task:
 def tiny() -> Task:
     """Logistic regression with few numbers."""
     return _task("tiny", Tiny, _numbers(2000, 10), classes=5)
+
+
+class Gated(nn.Module):
+    """A GRU over 20 vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.head = nn.GRU(16, 64, batch_first=True), nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.gru(inputs)[0][:, -1])
+
+
+class Wide(nn.Sequential):
+    """A perceptron 784-256-10, 203,530 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+
+
+class Images(nn.Sequential):
+    """A perceptron 784-32-10, 25,450 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
+
+
+class Tagger(nn.Module):
+    """An LSTM that has scores of 500 classes at each of 32 words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.lstm = nn.Embedding(500, 32), nn.LSTM(32, 64, batch_first=True)
+        self.head = nn.Linear(64, 500)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.lstm(self.words(inputs))[0]).transpose(1, 2)
+
+
+def gated() -> Task:
+    """Sequences of vectors, for a GRU."""
+    return _task("gated", Gated, _numbers(2000, 20, 16))
+
+
+def mnist_like() -> Task:
+    """Images of 28 × 28 for a small perceptron."""
+    return _task("images", Images, _numbers(6000, 1, 28, 28), tests=1000)
+
+
+def mnist_wide() -> Task:
+    """Images of 28 × 28 for a larger perceptron."""
+    return _task("images, wide", Wide, _numbers(6000, 1, 28, 28), tests=2000)
+
+
+def tagger() -> Task:
+    """A class for each word of a sequence."""
+    words = torch.randint(500, (1000, 33), generator=torch.Generator().manual_seed(0))
+    inputs, targets = words[:, :-1].contiguous(), words[:, 1:].contiguous()
+    dataset = Dataset(
+        train_inputs=inputs, train_targets=targets, test_inputs=inputs[:300], test_targets=targets[:300]
+    )
+    return Task(name="tagger", model=Tagger, data=lambda: dataset)
