@@ -45,7 +45,9 @@ def measured(name: str) -> dict[str, tuple[float, float]]:
     return compared("digits" if ready_made is None else name, ready_made or SCENARIOS[name])
 
 
-def compared(scenario: str, given: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+def compared(
+    scenario: str, given: tuple[str, ...], measures: tuple[str, ...] = _MEASURES
+) -> dict[str, tuple[float, float]]:
     """The same of a ready-made scenario with other values and options."""
     command = [sys.executable, "-m", "benchmarks.memory_estimates", "--one", json.dumps([scenario, given])]
     kernels = os.environ.get("NUMBA_CACHE_DIR", str(cache_directory() / "kernels"))
@@ -53,10 +55,10 @@ def compared(scenario: str, given: tuple[str, ...]) -> dict[str, tuple[float, fl
         known = {**os.environ, "XDG_CACHE_HOME": caches, "NUMBA_CACHE_DIR": kernels}
         lines = [
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=known).stdout
-            for _ in _MEASURES
+            for _ in measures
         ]
     found = [json.loads(line.splitlines()[-1]) for line in lines]
-    return {each: (one["estimated"], one["taken"]) for each, one in zip(_MEASURES, found, strict=True)}
+    return {each: (one["estimated"], one["taken"]) for each, one in zip(measures, found, strict=True)}
 
 
 def _one(scenario: str, given: list[str]) -> None:
@@ -138,11 +140,11 @@ def _cells(found: dict[str, tuple[float, float]]) -> str:
 
 
 def _sample(count: int, seed: int) -> None:
-    """Print a line a scenario that is drawn, and how the ratios of all are distributed."""
+    """Print a line a scenario that is drawn, every third with its later run, and how all ratios are distributed."""
     ratios: list[float] = []
-    for given in sampled(count, seed=seed):
+    for number, given in enumerate(sampled(count, seed=seed)):
         try:
-            found = compared("digits", given)
+            found = compared("digits", given, _MEASURES if number % 3 == 2 else _MEASURES[:1])
         except subprocess.CalledProcessError:  # refused only where it runs: it has said why
             print(f"| refused | {' '.join(given)} |", flush=True)
             continue

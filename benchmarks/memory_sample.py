@@ -106,16 +106,17 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     given += at_times(0.12, "attack={name='sign_flip',share=0.1}", "attack={name='alie',share=0.1}")
     given += at_times(0.1, "training.privacy={clip=1.0,noise_multiplier=1.0}")
     given += at_times(0.1, "precision='float64'")
-    length = int(one_of(2, 2, 4, 10))
+    length, slow = int(one_of(2, 2, 4)), task in _SEVERAL
     given += [f"stop.rounds={length}", f"evaluate.every={one_of(1, 2, length)}"]
-    given += at_times(0.7, "evaluate.nodes=20", "evaluate.nodes=200", f"evaluate.nodes={max(1, nodes // 2)}")
+    few = min(nodes, 20)
+    given += at_times(1 if slow else 0.8, f"evaluate.nodes={few}", f"evaluate.nodes={few if slow else nodes // 2}")
     given += at_times(0.2, "evaluate.per_node=true", "evaluate.layers=true", "evaluate.mean_model=true")
     given += at_times(0.2, "evaluate.samples=100", "evaluate.fine_tune=2")
     if draws.random() < 0.3:
         given += ["--out", f"output={{rows={one_of('true', 'false')},checkpoint_every=1}}"]
     else:
         given += ["output.rows=false"] if draws.random() < 0.8 else []
-    given += at_times(0.2, "--threads=2") + at_times(0.12, "--compile=always")
+    given += at_times(0.2, "--threads=2") + at_times(0.06, "--compile=always")
     return tuple(given)
 
 
@@ -147,4 +148,4 @@ def _training(one_of: Any, draws: np.random.Generator) -> list[str]:  # noqa: AN
         ),
         f"training.batch_size={one_of(1, 8, 32)}",
     ]  # fmt: skip
-    return given + ([f"training.local_steps={one_of(3, 10)}"] if draws.random() < 0.3 else [])
+    return given + ([f"training.local_steps={one_of(2, 5)}"] if draws.random() < 0.3 else [])
