@@ -41,7 +41,9 @@ def sampled(count: int, *, seed: int) -> Iterator[tuple[str, ...]]:
     while found < count:
         given = drawn(draws)
         try:
-            scenario = load_scenario("digits", overrides=[each for each in given if not each.startswith("--")])
+            scenario = load_scenario(
+                "digits", overrides=[each for each in given if not each.startswith("--")]
+            )
             estimate = estimate_memory(scenario, build_world(scenario))
         except (GossipflError, TopologyError):
             continue
@@ -56,7 +58,7 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     from gossipfl.algorithms import algorithm_names, find_algorithm
     from gossipfl.algorithms.messages import MessageAlgorithm
 
-    def one_of(*choices: Any) -> Any:  # noqa: ANN401
+    def one_of(*choices: Any) -> Any:
         return choices[int(draws.integers(len(choices)))]
 
     def at_times(share: float, *values: str) -> list[str]:
@@ -74,7 +76,9 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
         given[2:2] = [f"task={{name='{module}'}}"]
     else:
         given[2:2] = [f"task={{name='{task}'}}"]
-    network = _ROUNDS_OWN_NETWORKS.get(algorithm) or one_of("random-regular", "random-regular", "ring", "complete")
+    network = _ROUNDS_OWN_NETWORKS.get(algorithm) or one_of(
+        "random-regular", "random-regular", "ring", "complete"
+    )
     if network == "complete" and not messages and algorithm not in _ROUNDS_OWN_NETWORKS:
         network = "random-regular"
     degree = int(one_of(2, 4, 8, 20))
@@ -109,7 +113,9 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     length, slow = int(one_of(2, 2, 4)), task in _SEVERAL
     given += [f"stop.rounds={length}", f"evaluate.every={one_of(1, 2, length)}"]
     few = min(nodes, 20)
-    given += at_times(1 if slow else 0.8, f"evaluate.nodes={few}", f"evaluate.nodes={few if slow else nodes // 2}")
+    given += at_times(
+        1 if slow else 0.8, f"evaluate.nodes={few}", f"evaluate.nodes={few if slow else nodes // 2}"
+    )
     given += at_times(0.2, "evaluate.per_node=true", "evaluate.layers=true", "evaluate.mean_model=true")
     given += at_times(0.2, "evaluate.samples=100", "evaluate.fine_tune=2")
     if draws.random() < 0.3:
@@ -120,7 +126,7 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _own(algorithm: str, messages: bool, one_of: Any, draws: np.random.Generator) -> str:  # noqa: ANN401
+def _own(algorithm: str, messages: bool, one_of: Any, draws: np.random.Generator) -> str:
     """Parameters of an algorithm, as the rest of its table."""
     if algorithm == "gossip_learning":
         chosen = f",exchange='{one_of('push', 'push', 'pull', 'push-pull')}',merge='{one_of('RW', 'MU', 'MU', 'UM')}'"
@@ -140,7 +146,7 @@ def _own(algorithm: str, messages: bool, one_of: Any, draws: np.random.Generator
     return f",codec='{one_of(*_CODECS)}'"
 
 
-def _training(one_of: Any, draws: np.random.Generator) -> list[str]:  # noqa: ANN401
+def _training(one_of: Any, draws: np.random.Generator) -> list[str]:
     given = [
         one_of(
             "training={learning_rate=0.01}", "training={momentum=0.9,learning_rate=0.01}",

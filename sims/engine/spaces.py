@@ -192,7 +192,11 @@ class InFiles:
 _MAKE_ROOM = (
     "Make room there, and resume from the last checkpoint if there is one, or choose another directory."
 )
+_ELSEWHERE = "Choose a directory that you may write to."
 _REMEDIES = {
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
     errno.EDQUOT: f"Your quota there is used up. {_MAKE_ROOM}",
     errno.EFBIG: "Files may not become so large: raise the limit (`ulimit -f`), or choose another directory.",
     errno.ENOMEM: "The process may not map so large a file: raise the limit (`ulimit -v`).",

@@ -23,6 +23,7 @@ __all__ = ["Outcome", "Table", "new_table", "spread"]
 Outcome = tuple[Tensor, Tensor, Tensor]
 
 _COPIED_AT_ONCE = 1 << 21  # numbers
+_SHARE_OF_ROOM = 0.8  # of the memory there is: where addresses are limited, others need some, too
 
 
 @dataclass(slots=True, kw_only=True)
@@ -194,8 +195,8 @@ def _room(first_rows: Tensor, nodes: int, device: torch.device) -> int:
     """Rows for slots that cost nothing until they are used: memory that nobody has written to."""
     if device.type != "cpu":
         return 0
-    fitting = available_memory() // max(1, first_rows[0].nbytes)
-    return max(0, min(3 * nodes, fitting - 2 * nodes))
+    fitting = int(_SHARE_OF_ROOM * available_memory()) // max(1, first_rows[0].nbytes)
+    return max(0, min(3 * nodes, fitting - nodes))
 
 
 def spread(values: Tensor, *, nodes: int, device: torch.device, room: int = 0) -> Tensor:

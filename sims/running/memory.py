@@ -26,7 +26,7 @@ from sims.scenario import Scenario
 from sims.world import World
 from sims.world.networks import round_network
 
-__all__ = ["MemoryEstimate", "check_disk", "check_memory", "estimate_memory"]
+__all__ = ["MemoryEstimate", "check_disk", "check_memory", "estimate_memory", "readable"]
 
 _PROBED_NODES = 2000
 _OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
@@ -84,8 +84,14 @@ class MemoryEstimate:
         """Of the same run on a machine where nothing ran before, so that it traces and compiles."""
         return replace(self, base=max(self.base, _FIRST_BYTES))
 
-    def __str__(self) -> str:
-        parts = (
+    @property
+    def largest(self) -> str:
+        """The largest part by its name."""
+        return max(self._parts, key=lambda part: part[1])[0]
+
+    @property
+    def _parts(self) -> tuple[tuple[str, int], ...]:
+        return (
             ("rows", self.rows),
             ("models on their way", self.slots),
             ("data", self.data),
@@ -93,10 +99,12 @@ class MemoryEstimate:
             ("work", self.measuring),
             ("libraries", self.base),
         )
-        shown = ", ".join(f"{name} {_readable(size)}" for name, size in parts if size)
-        on_disk = f", and {_readable(self.disk)} on disk" if self.disk else ""
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name} {readable(size)}" for name, size in self._parts if size)
+        on_disk = f", and {readable(self.disk)} on disk" if self.disk else ""
         each = f" in each of {self.shards} shards" if self.shards > 1 else ""
-        return f"{_readable(self.total)} ({shown}){on_disk}{each}"
+        return f"{readable(self.total)} ({shown}){on_disk}{each}"
 
 
 def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
@@ -197,7 +205,13 @@ def _slots_per_node(scenario: Scenario, world: World, row_bytes: int) -> float:
     return slots / n
 
 
-def check_memory(estimate: MemoryEstimate, available: int, *, together: int = 1) -> None:
+def check_memory(
+    estimate: MemoryEstimate,
+    available: int,
+    *,
+    together: int = 1,
+    remedy: str = "Simulate fewer nodes, a smaller model, or in float32.",
+) -> None:
     """Refuse a run that would not fit; or as many shards together as are on a machine.
 
     Raises
@@ -208,9 +222,9 @@ def check_memory(estimate: MemoryEstimate, available: int, *, together: int = 1)
         each = f" for each of {together} shards on one machine" if together > 1 else ""
         raise NotEnoughMemory(
             "the run would not fit into memory",
-            expected=f"at most {_readable(available / together)}{each}",
+            expected=f"at most {readable(available / together)}{each}",
             got=str(estimate),
-            remedy="Simulate fewer nodes, a smaller model, or in float32.",
+            remedy=remedy,
         )
 
 
@@ -224,13 +238,14 @@ def check_disk(estimate: MemoryEstimate, directory: Path | None) -> None:
     if directory is not None and estimate.disk > space_left(directory):
         raise NotEnoughDisk(
             f"the models would not fit on the disk of {directory}",
-            expected=f"at most {_readable(space_left(directory))}",
-            got=_readable(estimate.disk),
+            expected=f"at most {readable(space_left(directory))}",
+            got=readable(estimate.disk),
             remedy="Choose another directory for engine.paged_to, fewer nodes, or engine.rows = 'int8'.",
         )
 
 
-def _readable(size: float) -> str:
+def readable(size: float) -> str:
+    """Bytes with their unit."""
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} {unit}"

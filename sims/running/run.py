@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from gossipfl.machine import available_memory
 from gossipfl.tasks import Dataset
 from sims.engine.device import device_of
 from sims.engine.programme import Compile
 from sims.errors import InvalidScenario, RunDirectoryError
 from sims.metrics.evaluation import Evaluator
 from sims.running.choice import simulation_of
-from sims.running.memory import check_disk, check_memory, estimate_memory
+from sims.running.fitting import exhaustion_named, require_memory
+from sims.running.memory import check_disk, estimate_memory
 from sims.running.records import RunDirectory
 from sims.running.result import Progress, Result
 from sims.running.runner import Runner
@@ -118,39 +118,40 @@ def run(
     world = build_world(scenario, traces=traces, data=data)
     memory = estimate_memory(scenario, world)
     if simulated_by is None:
-        check_memory(memory, available_memory())
+        require_memory(scenario, world, memory)
         check_disk(memory, scenario.engine.paged_to)
-    simulation = (simulated_by or simulation_of)(
-        scenario, world, threads=threads, compile_when=compile_when, device=device
-    )
-    measured = scenario.evaluate.nodes or scenario.population.nodes
-    evaluator = Evaluator(
-        world,
-        expected_rows=measured * (scenario.stop.rounds / scenario.evaluate.every + 1),
-        threads=threads,
-        compile_when=compile_when,
-        device=device,
-    )
-    try:
-        runner = Runner(
-            scenario,
-            world,
-            simulation,
-            evaluator,
-            directory,
-            simulation.memory or memory,
-            on_progress,
-            interrupted,
-            audience,
+    with exhaustion_named(memory):
+        simulation = (simulated_by or simulation_of)(
+            scenario, world, threads=threads, compile_when=compile_when, device=device
         )
-        if directory is not None and not resume:
-            directory.create(scenario)
-        elif directory is not None:
-            runner.restore(directory)
-        return runner.run()
-    finally:
-        simulation.close()
-        evaluator.close()
+        measured = scenario.evaluate.nodes or scenario.population.nodes
+        evaluator = Evaluator(
+            world,
+            expected_rows=measured * (scenario.stop.rounds / scenario.evaluate.every + 1),
+            threads=threads,
+            compile_when=compile_when,
+            device=device,
+        )
+        try:
+            runner = Runner(
+                scenario,
+                world,
+                simulation,
+                evaluator,
+                directory,
+                simulation.memory or memory,
+                on_progress,
+                interrupted,
+                audience,
+            )
+            if directory is not None and not resume:
+                directory.create(scenario)
+            elif directory is not None:
+                runner.restore(directory)
+            return runner.run()
+        finally:
+            simulation.close()
+            evaluator.close()
 
 
 def _refuse_another(scenario: object, overrides: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from sims.cli import app
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
 from sims.errors import InvalidScenario, NotEnoughMemory, NotSimulable, RunDirectoryError
-from sims.running import memory
+from sims.running import fitting, memory
 from sims.scenario import load_scenario, to_toml
 from sims.world import build_world
 from sims.world.trace_cache import Traces
@@ -145,7 +145,7 @@ def test_more_nodes_than_there_is_memory_for_are_refused_before_samples_are_draw
 
 
 def test_a_run_that_would_not_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["sims.running.run"], "available_memory", lambda: 10**8)
+    monkeypatch.setattr(fitting, "attainable_memory", lambda: 10**8)
     with pytest.raises(NotEnoughMemory, match="at most 95 MiB"):
         run(out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
