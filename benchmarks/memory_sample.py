@@ -19,10 +19,10 @@ _ROUNDS_OWN_NETWORKS = {
 _MESSAGES = "gossip_learning", "gossip_learning", "gossip_learning", "ad_psgd", "push_sum", "apfl_gossip"
 _TASKS = (
     "digits", "digits", "digits", "pendigits", "spambase", "linear", "convolutional", "recurrent", "gated",
-    "transformer", "mnist_like", "mnist_wide", "tagger", "many_images", "long_tests", "large_tests", "tiny",
+    "transformer", "mnist_like", "mnist_wide", "tagger", "long_tests", "large_tests", "tiny",
     "frozen",
 )  # fmt: skip
-_SEVERAL = {"transformer", "tagger", "long_tests", "many_images", "recurrent", "gated", "convolutional"}
+_SEVERAL = {"transformer", "tagger", "long_tests", "recurrent", "gated", "convolutional"}
 _CODECS = "int8", "bfloat16", "top:0.05", "random:0.1", "qsgd:16", "sign"
 
 
@@ -90,7 +90,7 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
         given.append(f"topology={{name='tree',branching=2,depth={depth - 1}}}")
     else:
         given.append(f"topology={{name='{'ring' if network == 'random-regular' else network}'}}")
-    given.append(f"algorithm={{name='{algorithm}'{_own(algorithm, messages, one_of, draws)}}}")
+    given.append(f"algorithm={{name='{algorithm}'{_own(algorithm, one_of, draws, messages=messages)}}}")
     given += _training(one_of, draws)
     if messages:
         given += at_times(0.3, "engine.rows='int8'", "engine.rows='int16'")
@@ -126,7 +126,7 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _own(algorithm: str, messages: bool, one_of: Any, draws: np.random.Generator) -> str:
+def _own(algorithm: str, one_of: Any, draws: np.random.Generator, *, messages: bool) -> str:
     """Parameters of an algorithm, as the rest of its table."""
     if algorithm == "gossip_learning":
         chosen = f",exchange='{one_of('push', 'push', 'pull', 'push-pull')}',merge='{one_of('RW', 'MU', 'MU', 'UM')}'"
