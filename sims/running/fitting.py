@@ -96,7 +96,10 @@ def _changed(
     if scenario.algorithm.in_rounds or not whole:
         return
     engine = scenario.engine
-    others = [("engine.rows = 'int16'", {"rows": "int16"}), ("engine.rows = 'int8'", {"rows": "int8"})]
+    others: list[tuple[str, dict[str, object]]] = [
+        ("engine.rows = 'int16'", {"rows": "int16"}),
+        ("engine.rows = 'int8'", {"rows": "int8"}),
+    ]
     if engine.paged_to is None and not limits_addresses():  # files have addresses, too
         others.append(("engine.paged_to, a directory", {"paged_to": Path("/")}))
     for name, change in others:
