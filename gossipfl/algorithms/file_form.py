@@ -18,6 +18,7 @@ from gossipfl.algorithms.declaration import DeclaredParameter, parameters_of
 from gossipfl.codecs import Compressor, codec
 from gossipfl.errors import OldSpelling
 from gossipfl.settings.codec_names import accepted
+from gossipfl.settings.table import refuse_truth_for_numbers
 
 __all__ = ["Settings", "UsableCodec", "settings_model", "settings_of", "with_settings"]
 
@@ -34,6 +35,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     _old_names: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, values: Any) -> Any:  # noqa: ANN401
+        refuse_truth_for_numbers(cls, values)
+        return values
 
     @model_validator(mode="before")
     @classmethod

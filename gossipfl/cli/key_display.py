@@ -41,7 +41,8 @@ def show_tables(
                 remedy=did_you_mean(form, forms),
             )
     if as_json:
-        typer.echo(json.dumps([each.to_dict() for each in chosen]))
+        for each in chosen:
+            typer.echo(json.dumps(each.to_dict()))
         return
     from rich.console import Console
     from rich.markup import escape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -14,6 +14,11 @@ from gossipfl.settings.places import cited, value_at
 from topology.spelling import did_you_mean
 
 __all__ = ["expectation", "explained", "known_keys"]
+
+_CHOOSING = ("kind", "name", "distribution")
+_MAPPING = re.compile(r"a valid dictionary( or (instance of \w+|object to extract fields from))?")
+_PATH = re.compile(r"Input is not a valid path for .*")
+_TYPES = ("str", "int", "float", "bool")  # forms of a value; others are classes, PartitionFile
 
 
 def explained(
@@ -109,6 +114,7 @@ def expectation(message: str) -> str:
     """Message of pydantic in the words of all others: what was expected."""
     message = message.removeprefix("Value error, ")
     message = message.replace("a valid tuple", "a list").replace("a valid list", "a list")
+    message = _MAPPING.sub("a table", _PATH.sub("Input should be a path", message))
     expected = message.removeprefix("Input should be ")
     if expected == message:
         return message
@@ -144,9 +150,13 @@ def _is_union_tag(part: object, location: tuple[Any, ...], table: object) -> boo
         is_index = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
         if is_index or (isinstance(inner, dict) and step in inner):
             inner = inner[step]
+        elif isinstance(step, str) and (beneath := value_at(inner, step.split("."))) is not None:
+            inner = beneath  # a dotted key, where keys are anything
     if not isinstance(inner, (Mapping, BaseModel)):  # which have keys
         return isinstance(part, str)
-    return isinstance(inner, dict) and part in (inner.get("kind"), inner.get("name")) and part not in inner
+    if not isinstance(inner, dict) or not isinstance(part, str) or part in inner:
+        return False
+    return part in [inner.get(key) for key in _CHOOSING] or part in _TYPES or not part.islower()
 
 
 def known_keys(root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]) -> list[str]:
@@ -196,8 +206,8 @@ def _known_models(
     models = _models_at(root, names, table)
     if isinstance(of, dict):
         models = [derived for derived in (_derived(model, of) for model in models) if derived] or models
-    named = [of.get(key) for key in ("name", "kind")] if isinstance(of, dict) else []
-    fitting = [m for m in models if any(_tag_of(m, key) in named for key in ("name", "kind"))]
+    named = [of.get(key) for key in _CHOOSING] if isinstance(of, dict) else []
+    fitting = [m for m in models if any(_tag_of(m, key) in named for key in _CHOOSING)]
     return fitting or models
 
 
@@ -222,8 +232,10 @@ def _models_at(
     root: type[BaseModel], names: Sequence[str], table: Mapping[str, Any]
 ) -> list[type[BaseModel]]:
     models = [root]
+    keys_are_anything = False
     for place, name in enumerate(names):
-        if name.isdigit():
+        if name.isdigit() or keys_are_anything:
+            keys_are_anything = False
             continue
         if not any(name in model.model_fields for model in models):  # it belongs to what the table names
             models = _known_models(root, names[:place], table)
@@ -232,6 +244,7 @@ def _models_at(
             fields = _fields_of(model)
             if name in fields:
                 inner += _models_in(fields[name].annotation)
+                keys_are_anything = get_origin(fields[name].annotation) is dict
         models = inner
     return models
 

@@ -211,12 +211,16 @@ def written_default(value: object) -> str:
 
 def _takes(annotation: Any, metadata: Iterable[object]) -> str:  # noqa: ANN401
     bounds = [
-        f"{sign} {value:g}"
+        f"{sign} {_exactly(value)}"
         for each in metadata
         for attribute, sign in _BOUNDS
         if (value := getattr(each, attribute, None)) is not None
     ]
     return " ".join(filter(None, [_kind(annotation), ", ".join(bounds)]))
+
+
+def _exactly(bound: float) -> str:
+    return repr(int(bound)) if bound == int(bound) else repr(bound)
 
 
 def _kind(annotation: Any) -> str:  # noqa: ANN401

@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from gossipfl.errors import SettingError
 from gossipfl.settings.error_messages import explained
 
-__all__ = ["Table"]
+__all__ = ["Table", "refuse_truth_for_numbers"]
+
+
+def refuse_truth_for_numbers(model: type[BaseModel], values: object) -> None:
+    """Refuse true and false where a number belongs, which pydantic would take for 1 and 0.
+
+    Raises
+    ------
+    ValidationError
+    """
+    if not isinstance(values, Mapping):
+        return
+    given = {key: value for key, value in values.items() if isinstance(value, bool)}
+    mistakes = [
+        InitErrorDetails(type=PydanticCustomError("truth", "expected a number"), loc=(key,), input=given[key])
+        for name, field in model.model_fields.items()
+        if (key := field.alias or name) in given and _is_number(field.annotation)
+    ]
+    if mistakes:
+        raise ValidationError.from_exception_data(model.__name__, mistakes)
+
+
+def _is_number(annotation: object) -> bool:
+    kinds = _kinds(annotation)
+    return bool(kinds & {int, float}) and bool not in kinds
+
+
+def _kinds(annotation: object) -> set[object]:
+    inner = get_args(annotation)
+    return {kind for each in inner for kind in _kinds(each)} if inner else {annotation}
 
 
 class Table(BaseModel):
@@ -36,6 +66,12 @@ class Table(BaseModel):
 
     # Pydantic calls any other constructor for tables in tables too, which would part their mistakes.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, values: Any) -> Any:  # noqa: ANN401
+        refuse_truth_for_numbers(cls, values)
+        return values
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:  # noqa: ANN401 - as pydantic calls it

@@ -6,8 +6,7 @@ import json
 import math
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gossipfl.errors import SettingError
+from sims.cli.run_progress import measured, progress_bar
 
 if TYPE_CHECKING:
-    from sims.running import Progress, Result
+    from sims.running import Result
     from sims.running.run import SimulationMaker
 
 __all__ = ["run", "scenarios"]
@@ -72,7 +72,7 @@ def run(
     from sims.running import run as simulate
 
     try:
-        with _simulated_by(on, shards) as simulated_by, _display(quiet=json_output) as on_progress:
+        with _simulated_by(on, shards) as simulated_by, progress_bar(quiet=json_output) as on_progress:
             result = simulate(
                 scenario,
                 out=out,
@@ -86,7 +86,7 @@ def run(
                 callbacks=log or (),
             )
     except KeyboardInterrupt:
-        typer.echo("Interrupted before anything was computed; nothing was written.", err=True)
+        typer.echo(_ended_at_once(out), err=True)
         sys.exit(130)
     if json_output:
         typer.echo(json.dumps({**result.summary, "last": result.evaluations.row(-1, named=True)}))
@@ -136,50 +136,22 @@ def _simulated_by(on: str | None, shards: int | None) -> Iterator[SimulationMake
         yield partial(sharded, shards=shards, crew=crew)
 
 
-@contextmanager
-def _display(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Show a progress bar with time left, accuracy and consensus distance."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    console = Console(stderr=True, quiet=quiet)
-    columns = (
-        rich.TextColumn("round {task.completed:g}/{task.total:g}"),
-        rich.BarColumn(),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-        rich.TextColumn("{task.fields[measured]}"),
-    )
-    with rich.Progress(*columns, console=console, disable=quiet) as bar, warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"Warning: {message}", err=True)
-
-        def report(progress: Progress) -> None:
-            if not bar.task_ids:
-                console.print(f"This needs {progress.memory}.")
-                bar.add_task("", total=progress.total, measured="")
-            bar.update(bar.task_ids[0], completed=progress.rounds, measured=_measured(progress.evaluation))
-
-        yield report
-
-
-def _measured(evaluation: dict[str, object] | None) -> str:
-    if evaluation is None:
-        return ""
-    shown = next(
-        (key for key in evaluation if key.endswith("_mean") and key not in ("loss_mean", "age_mean")),
-        "loss_mean",
-    )
-    name = shown.removesuffix("_mean")
-    return f"{name} {evaluation[shown]:.4f}  consensus distance {evaluation['consensus_distance']:.3g}"
+def _ended_at_once(out: Path | None) -> str:
+    """What a second Ctrl-C leaves, or one before the first window."""
+    if out is None or not (out / "scenario.toml").is_file():
+        return "Interrupted at once; nothing was written."
+    if not (out / "checkpoint.safetensors").is_file():
+        return f"Interrupted at once, without a checkpoint; {out} has what was measured until then."
+    return f"Interrupted at once. Continue from the last checkpoint: gossipfl sim run --resume --out {out}"
 
 
 def _say(result: Result, out: Path | None) -> None:
     last = result.evaluations.row(-1, named=True)
-    state = "Finished" if result.finished else "Interrupted"
-    typer.echo(
-        f"{state} at round {last['round']:g} after {result.summary['seconds']:.1f} s: {_measured(last)}, "
-        f"{last['messages']:,} messages, {last['bytes'] / 1e6:,.1f} MB"
-    )
+    ended, seconds = result.summary["rounds"], f"{result.summary['seconds']:.1f} s"
+    at = f"Finished at round {ended:g} after {seconds}"
+    if not result.finished:
+        at = f"Interrupted at round {ended:.4g} after {seconds}; last measured at round {last['round']:g}"
+    typer.echo(f"{at}: {measured(last)}, {last['messages']:,} messages, {last['bytes'] / 1e6:,.1f} MB")
     if not math.isfinite(last["loss_mean"]) or not math.isfinite(last["consensus_distance"]):
         typer.echo("Models have diverged: lower training.learning_rate, or set training.clip_norm.")
     if out is not None:

@@ -189,13 +189,14 @@ def _display(*, quiet: bool) -> Iterator[Callable[[SweepProgress], None]]:
     """Show a progress bar with time left."""
     from rich import progress as rich
     from rich.console import Console
+    from rich.table import Column
 
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
         rich.TextColumn("{task.fields[counted]}"),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
+        rich.TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        rich.TimeRemainingColumn(table_column=Column(no_wrap=True)),
     )
     with rich.Progress(*columns, console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
         tasks = {

@@ -75,6 +75,7 @@ class MessageDriven(Simulation):
         with closing(self._execution.follow(self._timeline, until, begins=self._begin)) as windows:
             for _ in windows:
                 if between():
+                    self.engine.during(1.0)
                     return False
         self._require_same_ages()
         return True

@@ -32,6 +32,8 @@ class Progress:
         The last evaluation, as in the records.
     memory : MemoryEstimate
         What the run needs.
+    stopping : bool
+        Whether Ctrl-C was pressed: the run ends after the current window.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class Progress:
     total: float
     evaluation: dict[str, Any] | None
     memory: MemoryEstimate
+    stopping: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -50,8 +50,9 @@ class Runner:
         self.last_written = 0.0
         self.last_reported = 0.0
         self.asked_to_stop, self.audience = asked_to_stop, audience
-        if on_progress is not None:
-            simulation.during = self._report_at_times
+        self.rounds = 0.0
+        self.interrupted: Callable[[], bool] = lambda: False
+        simulation.during = self._noted
 
     def restore(self, directory: RunDirectory) -> None:
         """Continue from the directory's checkpoint."""
@@ -86,10 +87,12 @@ class Runner:
         self._report(points[self.done - 1] if self.done else 0.0)
         since_checkpoint = points[self.done - 1] if self.done else 0.0
         reached = self.done > 0 and self._target_reached(self.records.evaluations[-1])
-        with interrupts_noted() as interrupted:
+        with interrupts_noted() as self.interrupted:
             while self.done < len(points) and not reached:
                 rounds = points[self.done]
-                if not self.simulation.advance(rounds, between=lambda: interrupted() or self.asked_to_stop()):
+                if not self.simulation.advance(
+                    rounds, between=lambda: self.interrupted() or self.asked_to_stop()
+                ):
                     break
                 evaluation = self._evaluate(rounds)
                 reached = self._target_reached(evaluation)
@@ -131,16 +134,27 @@ class Runner:
         target = self.scenario.stop.accuracy
         return target is not None and evaluation.get("accuracy_mean", -np.inf) >= target
 
-    def _report_at_times(self, rounds: float) -> None:
-        if time.perf_counter() - self.last_reported > _SECONDS_BETWEEN_REPORTS:
+    def _noted(self, rounds: float) -> None:
+        self.rounds = rounds
+        if (
+            self.on_progress is not None
+            and time.perf_counter() - self.last_reported > _SECONDS_BETWEEN_REPORTS
+        ):
             self._report(rounds)
 
     def _report(self, rounds: float) -> None:
         self.last_reported = time.perf_counter()
+        self.rounds = rounds
         if self.on_progress is not None:
             last = self.records.evaluations[-1] if self.records.evaluations else None
             self.on_progress(
-                Progress(rounds=rounds, total=self.scenario.stop.rounds, evaluation=last, memory=self.memory)
+                Progress(
+                    rounds=rounds,
+                    total=self.scenario.stop.rounds,
+                    evaluation=last,
+                    memory=self.memory,
+                    stopping=self.interrupted(),
+                )
             )
 
     def _checkpoint(self) -> None:
@@ -162,6 +176,7 @@ class Runner:
         summary = {
             "name": self.scenario.name,
             "finished": finished,
+            "rounds": self.rounds,
             "seconds": seconds,
             "seconds_evaluating": self.evaluating,
             "seconds_by_phase": {"waves": phases.waves, "prepare": phases.prepare, "execute": phases.execute},

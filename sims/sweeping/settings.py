@@ -78,6 +78,10 @@ class Choice(_Section):
 Distribution = Annotated[Uniform | LogUniform | Integer | Choice, Field(discriminator="distribution")]
 
 
+def _is_distribution(table: Mapping[str, Any]) -> bool:
+    return "distribution" in table or not any(isinstance(value, Mapping) for value in table.values())
+
+
 class RandomSearch(_Section):
     """Points drawn at random; draw k is the same however many are drawn."""
 
@@ -88,7 +92,7 @@ class RandomSearch(_Section):
     @field_validator("keys", mode="before")
     @classmethod
     def _dotted(cls, values: Any) -> Any:
-        return flattened(values, until=lambda value: "distribution" in value)
+        return flattened(values, until=_is_distribution)
 
 
 class Tune(_Section):

@@ -1,6 +1,7 @@
 """``gossipfl sim keys`` and ``gossipfl peer keys``: every key there is, and no other."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -10,13 +11,15 @@ from gossipfl.errors import SettingError
 from gossipfl.settings import PeerSettings, parse_settings
 from gossipfl.settings.keys import chosen_tables, key_tables
 from sims.cli import app
+from sims.errors import InvalidScenario
 from sims.scenario import Scenario, parse_scenario
 
 
 def told(of, *arguments):
     outcome = CliRunner().invoke(of, ["keys", *arguments, "--json"])
     assert outcome.exit_code == 0, outcome.output
-    return {(each["place"], each["choice"]): each for each in json.loads(outcome.stdout)}
+    tables = map(json.loads, outcome.stdout.splitlines())  # one a line
+    return {(each["place"], each["choice"]): each for each in tables}
 
 
 def names(table):
@@ -61,6 +64,28 @@ def test_bounds_defaults_and_required_keys_are_told():
     assert keys["choose"]["takes"] == '"any", "online"'
     uniform = tables["network.delay", 'kind = "uniform"']
     assert {key["default"] for key in uniform["keys"]} == {"required"}
+
+
+def _bounds(table):
+    for key in table["keys"]:
+        for sign, bound in re.findall(r"([<>≤≥]) (\S+?)(?:,|$)", key["takes"]):
+            if "name" not in table["choice"] or table["place"] == "algorithm":
+                yield key["name"], sign, float(bound)
+
+
+@pytest.mark.parametrize("place", ["masked_sums", "network", "engine", "evaluate", "training"])
+def test_bounds_are_told_exactly(place):
+    """At a bound, a key is taken or refused as its sign says."""
+    for name, sign, bound in _bounds(told(app, place)[place, ""]):
+        value = int(bound) if bound.is_integer() else bound
+        text = f"population.nodes = 4\nalgorithm.name = 'gossip_learning'\n{place}.{name} = {value!r}"
+        try:
+            parse_scenario(text)
+        except InvalidScenario as error:
+            refused = f"{place}.{name}: expected" in str(error)
+        else:
+            refused = False
+        assert refused == (sign in "<>"), (name, sign, bound)
 
 
 def test_a_key_or_a_word_finds_its_lines():

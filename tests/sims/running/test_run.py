@@ -26,6 +26,7 @@ from sims.world.trace_cache import Traces
 from tests.sims.worlds import SECOND, conditions, small
 
 RUN = ("stop.rounds=12", "evaluate.every=5", "network.loss=0.2", "network.delay.seconds=0.7")
+ROUNDS = ("algorithm.name=d_psgd", "network.loss=0", "network.delay.seconds=0")
 
 
 TRACES = Traces()  # traced once for all tests
@@ -193,8 +194,11 @@ def test_ctrl_c_leaves_valid_records_and_a_run_to_resume(tmp_path):
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert b"--resume" in said
+    summary = json.loads((out / "run.json").read_text())
+    assert f"Interrupted at round {summary['rounds']:.4g} ".encode() in said
     done = pl.read_parquet(out / "evaluations.parquet")["round"].max()
-    assert json.loads((out / "run.json").read_text())["finished"] is False
+    assert summary["finished"] is False
+    assert done <= summary["rounds"] <= done + 20
     shortened = to_toml(load_scenario(out / "scenario.toml").model_copy(update={
         "stop": small(f"stop.rounds={done + 40}").stop
     }))  # fmt: skip
@@ -249,7 +253,7 @@ def test_a_run_has_the_hash_of_its_models_whatever_computed_them(tmp_path):
 
 @pytest.mark.parametrize(
     "algorithm",
-    [(), ("gate={}",), ("algorithm.name=d_psgd", "network.loss=0", "network.delay.seconds=0")],
+    [(), ("gate={}",), ROUNDS],
     ids=["messages", "gate", "rounds"],
 )
 def test_progress_is_told_between_evaluations(monkeypatch, algorithm):
@@ -261,6 +265,25 @@ def test_progress_is_told_between_evaluations(monkeypatch, algorithm):
     assert (rounds[0], rounds[-1]) == (0, 12)
     assert len({r for r in rounds if 0 < r < 12}) >= 5
     assert {each.evaluation["round"] for each in seen[2:-1]} == {0}
+
+
+@pytest.mark.parametrize("algorithm", [(), ROUNDS], ids=["messages", "rounds"])
+def test_an_interrupted_run_says_that_it_stops_and_how_far_it_came(monkeypatch, algorithm):
+    monkeypatch.setattr("sims.running.runner._SECONDS_BETWEEN_REPORTS", 0.0)
+    seen = []
+
+    def press(progress):
+        if not seen and progress.rounds > 0:
+            signal.raise_signal(signal.SIGINT)
+        if progress.rounds > 0:
+            seen.append(progress)
+
+    result = run("evaluate.every=12", *algorithm, on_progress=press)
+    assert not result.finished
+    assert result.evaluations["round"].to_list() == [0]
+    assert 0 < result.summary["rounds"] == seen[-1].rounds < 12
+    assert {each.stopping for each in seen[1:]} <= {True}
+    assert run("evaluate.every=12", *algorithm).summary["rounds"] == 12
 
 
 def test_a_scenario_may_be_given_as_tables():

@@ -57,6 +57,19 @@ def test_every_mistake_is_named_with_its_line_and_its_remedy():
         (("nodes = 24", ""), r"t:4:1: population.nodes: Field required"),
         (("nodes = 24", "nodes = "), r"t:5:9: not TOML: Invalid value"),
         (("[task]", "[tusk]"), r"t:6:1: tusk: unknown key 'tusk'. Did you mean 'task'\?"),
+        (("nodes = 24", "nodes = true"), r"t:5:1: population.nodes: expected a number; got True"),
+        (
+            ("[population]", "[task.partition]\nfile = 'a.csv'\ncolumns = 'b'\n[population]"),
+            r"task.partition.columns: unknown key 'columns'. Did you mean 'column'\?$",
+        ),
+        (
+            ("[population]", "[algorithm.flow]\nkind = 'simple'\ncapacity = true\n[population]"),
+            r"algorithm.flow.capacity: expected a number; got True$",
+        ),
+        (
+            (SMALL, "population.nodes = 4\nalgorithm.name = 'd_psgd'\ntopology.nmae = 'ring'"),
+            r"topology.nmae: .*no parameter 'nmae'.* No name is given, so it is 'complete'$",
+        ),
     ],
 )
 def test_mistakes(change, complaint):

@@ -47,6 +47,14 @@ def test_dotted_and_nested_keys_are_the_same():
             ),
             r"random\.keys.*low \(1\.0\) must be below high",
         ),
+        (
+            ("[set]", '[random]\ndraws = 3\nkeys."stop.rounds" = {distribution="int", low=1, hihg=3}\n[set]'),
+            r"random\.keys\.stop\.rounds\.hihg: unknown key 'hihg'\. Did you mean 'high'\?",
+        ),
+        (
+            ("[set]", "[random]\ndraws = 3\n[random.keys]\nstop.rounds = {low=1, high=3}\n[set]"),
+            r"random\.keys\.stop\.rounds\.distribution: required here: one of uniform, log-uniform, int, choice",
+        ),
         (("[set]", "[tune]\nseeds = [2]\n[set]"), r"tune.seeds: \[2\] are also among the seeds reported"),
         (("seeds = [1, 2]", 'metric = "loss_mean"'), r"direction: say whether to 'maximise' or 'minimise'"),
         (("[set]", "[[variant]]\ntraining.optimiser_state = 0.9\n[set]"), r"variant 1 needs a `label`"),
