@@ -152,7 +152,9 @@ class Scenario(Section):
         except TopologyError as error:
             key = getattr(error, "key", None)
             location = ("topology", "name") if key is None else ("topology", key)
-            hint = "" if "name" in section.model_fields_set else f". No name is given, so it is {section.name!r}"
+            hint = (
+                "" if "name" in section.model_fields_set else f". No name is given, so it is {section.name!r}"
+            )
             value = section.arguments.get(key or "", section.name)
             raise mistake_at(location, f"{error}{hint}", value) from None
         return self
