@@ -70,7 +70,7 @@ class MatrixDelay(Section):
     """Half the measured round-trip time between two hosts, at one of which every node sits."""
 
     kind: Literal["matrix"]
-    file: Path = Field(description=".npz with an array 'rtt', or .csv; square, milliseconds")
+    file: Path = Field(description=".npz with an array 'rtt', .npy or .csv; square, milliseconds")
     hosts: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, description="number of each node's host, a row of the matrix; drawn at random if unset"
     )
@@ -80,15 +80,23 @@ Delay = Annotated[ConstantDelay | UniformDelay | LognormalDelay | MatrixDelay, F
 
 
 Numbers = tuple[Annotated[int, Field(ge=0)], ...]
-Speed = Annotated[float, Field(gt=0)]
+MOST_MBIT = 1e6
+"""Mbit/s of the fastest link there is; what is above was meant in another unit."""
+Speed = Annotated[float, Field(gt=0, le=MOST_MBIT)]
 
 
 class SharedLink(Section):
     """A link through which several nodes reach all others, say that of an office or a dormitory."""
 
     nodes: Numbers = Field(min_length=1, description="numbers of the nodes behind it")
-    up: float | None = Field(None, gt=0, description="Mbit/s that these nodes together send to others")
-    down: float | None = Field(None, gt=0, description="Mbit/s that they together receive from others")
+    up: Speed | None = Field(None, description="Mbit/s that these nodes together send to others")
+    down: Speed | None = Field(None, description="Mbit/s that they together receive from others")
+
+    @model_validator(mode="after")
+    def _has_a_speed(self) -> SharedLink:
+        if self.up is None and self.down is None:
+            raise ValueError("a shared link has a speed: expected up, down or both, in Mbit/s")
+        return self
 
 
 class LinkChange(Section):
@@ -122,7 +130,7 @@ class LinksSection(Section):
     )
     file: Path | None = Field(
         None,
-        description="measured speeds from host to host: .npz with an array 'bandwidth', or .csv; square, Mbit/s",
+        description="measured speeds between hosts: .npz with an array 'bandwidth', .npy or .csv; square, Mbit/s",
     )
     hosts: Numbers | None = Field(
         None,
@@ -150,6 +158,14 @@ class LinksSection(Section):
             raise ValueError("a node is behind one shared link at most")
         return self
 
+    @model_validator(mode="after")
+    def _not_in_vain(self) -> LinksSection:
+        if self.hosts is not None and self.file is None:
+            raise ValueError("hosts are rows of links.file, which is not there: expected a file beside them")
+        if self.slowness != type(self).model_fields["slowness"].default and not self.slow:
+            raise ValueError("slowness is of slow nodes, of which there are none: expected slow beside it")
+        return self
+
 
 class NetworkSection(Section):
     """Clocks and links."""
@@ -165,8 +181,8 @@ class NetworkSection(Section):
         "random", description="first wake-up: anywhere in the first period, or all at once in order of node"
     )
     delay: Delay = ConstantDelay()
-    bandwidth: float | None = Field(
-        None, gt=0, description="uplink of a node, Mbit/s; its messages leave one after the other"
+    bandwidth: Speed | None = Field(
+        None, description="uplink of a node, Mbit/s; its messages leave one after the other"
     )
     links: LinksSection | None = Field(
         None, description="speeds of the nodes' links; without the table only `bandwidth` counts"
@@ -193,6 +209,23 @@ class NetworkSection(Section):
     def _one_uplink(self) -> NetworkSection:
         if self.bandwidth is not None and self.links is not None and self.links.up is not None:
             raise ValueError("bandwidth and links.up are both the speed of uplinks: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _own_links_have_speeds(self) -> NetworkSection:
+        """What is of nodes' own links would be without effect on those without limit, and on measured paths."""
+        links = self.links
+        if links is not None and self.bandwidth is None and links.up is None and links.down is None:
+            if links.both_ways < 1 and not (links.file or links.shared):
+                raise ValueError(
+                    "links.both_ways is a share of speeds: expected links.up, .down, .file or .shared"
+                )
+            given = [name for name in ("slow", "changes") if getattr(links, name)]
+            if given:
+                raise ValueError(
+                    f"links.{' and links.'.join(given)} would be without effect, as uplinks and downlinks have no"
+                    " limit; expected links.up, links.down or bandwidth beside it (paths of links.file stay as measured)"
+                )
         return self
 
 

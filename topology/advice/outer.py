@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from topology.bounds import check_number
 from topology.cost import SequenceCost, sequence_cost
+from topology.errors import InvalidParameter
 from topology.sequences import MixingSequence
 from topology.spectrum import OuterStep, fastest_outer_rate, largest_outer_rate, recommended_outer_step
 
@@ -85,9 +86,16 @@ def advise_outer(
     Raises
     ------
     InvalidParameter, TooLarge
-        If a quantity is out of range, or second moments of the sequence are not known; see
+        If there is one node, a quantity is out of range, or second moments of the sequence are not known; see
         `topology.spectrum.outer_consensus_factor`.
     """
+    if sequence.n < 2:
+        raise InvalidParameter(
+            "one node disagrees with nobody",
+            expected="at least 2 nodes",
+            got=sequence.n,
+            remedy="Choose its outer step by the loss, as of Lookahead (Zhang et al., NeurIPS 2019).",
+        )
     seconds = check_number("step_seconds", step_seconds, ge=0)
     cost = sequence_cost(
         sequence, message_bytes=message_bytes, bandwidth=bandwidth, latency=latency, downlink=downlink

@@ -45,7 +45,10 @@ def print_outer(expression: str, found: OuterAdvice, *, as_json: bool) -> None:
             f"rounds (factor {step.factor:.3f}), the farthest step in the end, η/(1 − μ) = {step.progress:.2f}."
         )
     if found.local_steps is None:
-        typer.echo(f"An exchange takes {found.cost.seconds:.3g} s. Give --compute, seconds of a step, for H.")
+        typer.echo(
+            f"An exchange takes {found.cost.seconds:.3g} s, a tenth of the time for no H where steps take none: "
+            "give --compute, seconds of a step."
+        )
     else:
         typer.echo(
             f"H = {found.local_steps}: an exchange takes {found.cost.seconds:.3g} s, at most a tenth of the time."

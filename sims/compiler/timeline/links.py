@@ -156,7 +156,14 @@ def _speeds(name: str, given: float | Sequence[float] | None, n: int) -> NDArray
 def _slowness(section: LinksSection, *, seed: int, numbers: Sequence[int]) -> NDArray[np.float64]:
     """What each node's speeds are divided by: of a share of the nodes, those that draw the smallest numbers."""
     drawn = np.array([uniform(seed, SLOW, number, 0) for number in numbers])
-    slow = np.argsort(drawn, kind="stable")[: round(section.slow * len(numbers))]
+    count = round(section.slow * len(numbers))
+    if section.slow and not count:
+        raise InvalidScenario(
+            f"network.links.slow: of {len(numbers)} nodes that is none",
+            expected=f"more than {0.5 / len(numbers):g}, or 0",
+            got=section.slow,
+        )
+    slow = np.argsort(drawn, kind="stable")[:count]
     factors = np.ones(len(numbers))
     factors[slow] = section.slowness
     return factors

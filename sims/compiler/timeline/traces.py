@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sims.errors import MalformedTrace
+from sims.scenario.network import MOST_MBIT
 from topology.text import fields_of, number_of, numbers_of, read_text
 
 __all__ = ["TICKS_PER_SECOND", "read_bandwidths", "read_round_trips", "read_sessions", "ticks"]
@@ -39,45 +40,75 @@ def read_bandwidths(file: Path) -> NDArray[np.float64]:
     ------
     MalformedTrace
     """
-    speeds = _matrix(file, "network.links.file", array="bandwidth", holding="speeds", unit="Mbit/s")
-    np.fill_diagonal(speeds, np.inf)
-    if (speeds <= 0).any():
+    speeds = _matrix(
+        file, "network.links.file", array="bandwidth", holding="speeds", unit="Mbit/s", own=np.inf
+    )
+    limited = speeds[~np.eye(len(speeds), dtype=np.bool_)]
+    if (limited <= 0).any():
         raise MalformedTrace(
             f"network.links.file: over some paths of {file} nothing can be sent",
             expected="speeds above 0",
-            got=f"{speeds.min():g} Mbit/s",
+            got=f"{limited.min():g} Mbit/s",
+        )
+    if (limited > MOST_MBIT).any():
+        raise MalformedTrace(
+            f"network.links.file: no path is as fast as some of {file}",
+            expected=f"at most {MOST_MBIT:,.0f} Mbit/s",
+            got=f"{limited.max():g}",
+            remedy="Speeds are in Mbit/s: divide bits per second by 1,000,000.",
         )
     return speeds
 
 
-def _matrix(file: Path, key: str, *, array: str, holding: str, unit: str) -> NDArray[np.float64]:
-    """Read numbers of pairs of hosts from a file, or from one that comes with the simulator."""
+def _matrix(
+    file: Path, key: str, *, array: str, holding: str, unit: str, own: float | None = None
+) -> NDArray[np.float64]:
+    """Read numbers of pairs of hosts from a file, or from one that comes with the simulator.
+
+    With ``own`` that is what hosts have to themselves, whatever the file says.
+    """
     file = NETWORKS / f"{file.name}.npz" if not file.suffix and not file.exists() else file
     try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                matrix = arrays[array].astype(np.float64)
-        else:
-            matrix = numbers_of(read_text(file))
+        matrix = _numbers(file, array)
     except FileNotFoundError as error:
-        own = ", ".join(sorted(each.stem for each in NETWORKS.glob("*.npz")))
+        known = ", ".join(sorted(each.stem for each in NETWORKS.glob("*.npz")))
         raise MalformedTrace(
             f"{key}: there is no {file}",
-            expected=f"a file, its path relative to the scenario's folder, or one of {own}",
+            expected=f"a file, its path relative to the scenario's folder, or one of {known}",
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError) as error:
         raise MalformedTrace(
             f"{key}: {file} holds no {holding} ({error})",
-            expected=f"an .npz with an array {array!r}, or a .csv without header; square, {unit}",
+            expected=f"an .npz with an array {array!r}, a .npy, or a .csv without header; square, {unit}",
         ) from error
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise MalformedTrace(f"{key}: {file} is not square", expected="[hosts, hosts]", got=matrix.shape)
-    if not np.isfinite(matrix).all() or (matrix < 0).any():
+    if own is not None:
+        np.fill_diagonal(matrix, 0.0)
+    wrong = ~(np.isfinite(matrix) & (matrix >= 0))
+    if wrong.any():
+        i, j = (int(place) for place in np.argwhere(wrong)[0])
         raise MalformedTrace(
             f"{key}: {file} has negative or missing {holding}",
+            expected="numbers of at least 0",
+            got=f"{matrix[i, j]:g} from host {i} to host {j}",
             remedy="Fill or drop the hosts concerned first.",
         )
+    if own is not None:
+        np.fill_diagonal(matrix, own)
     return matrix
+
+
+def _numbers(file: Path, array: str) -> NDArray[np.float64]:
+    if file.suffix not in {".npz", ".npy"}:
+        return numbers_of(read_text(file))
+    read = np.load(file, allow_pickle=False)
+    if file.suffix == ".npz":
+        with read as arrays:
+            read = arrays[array]
+    if read.dtype.kind not in "iuf":
+        raise ValueError(f"of type {read.dtype}")
+    return np.array(read, dtype=np.float64)
 
 
 def read_sessions(file: Path, n: int) -> list[tuple[int, int, int]]:

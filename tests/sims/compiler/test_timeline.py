@@ -11,6 +11,7 @@ from sims.compiler.operations import EMIT, ON_RECEIPT
 from sims.compiler.timeline import Timeline, laws
 from sims.compiler.timeline.arithmetic import exact_exp, exact_log, exact_sine_turn, normal_quantile
 from sims.compiler.timeline.draws import LOSS, NEIGHBOUR, below, lognormal, uniform, weibull
+from sims.compiler.timeline.traces import read_bandwidths
 from sims.errors import InvalidScenario, MalformedTrace
 from tests.sims.worlds import SECOND, conditions, small
 
@@ -158,6 +159,74 @@ def test_round_trip_matrices_are_halved_and_checked(tmp_path):
     file.unlink()
     with pytest.raises(MalformedTrace, match="there is no"):
         conditions(scenario)
+
+
+SPEEDS = np.random.default_rng(0).uniform(5, 20, (4, 4))
+
+
+def but(i, j, value):
+    changed = SPEEDS.copy()
+    changed[i, j] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("speeds", "complaint"),
+    [
+        (but(1, 2, np.nan), "negative or missing speeds.*got nan from host 1 to host 2"),
+        (but(0, 3, -1.0), "negative or missing speeds.*got -1 from host 0 to host 3"),
+        (but(2, 0, np.inf), "got inf from host 2 to host 0"),
+        (but(3, 1, 0.0), "nothing can be sent; expected speeds above 0"),
+        (SPEEDS * 1e6, "no path is as fast.*divide bits per second by 1,000,000"),
+        (SPEEDS[:3], "not square"),
+        (np.zeros((0, 0)), "not square"),
+        (SPEEDS + 1j, "of type complex128"),
+        (SPEEDS > 0, "of type bool"),
+        (SPEEDS.astype(str), "of type <U"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+def test_speeds_of_links_that_are_none_are_named(tmp_path, speeds, complaint, kind):
+    file = tmp_path / f"links.{kind}"
+    np.savez(file, bandwidth=speeds) if kind == "npz" else np.save(file, speeds)
+    with pytest.raises(MalformedTrace, match=complaint):
+        read_bandwidths(file)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "csv"])
+def test_what_hosts_have_to_themselves_does_not_matter_for_speeds(tmp_path, kind):
+    speeds, file = SPEEDS.copy(), tmp_path / f"links.{kind}"
+    np.fill_diagonal(speeds, np.nan)
+    if kind == "npz":
+        np.savez(file, bandwidth=speeds)
+    elif kind == "npy":
+        np.save(file, speeds)
+    else:
+        np.savetxt(file, speeds, delimiter=",")
+    read = read_bandwidths(file)
+    apart = ~np.eye(4, dtype=bool)
+    assert read[apart] == pytest.approx(SPEEDS[apart], rel=1e-15)
+    assert np.isinf(read.diagonal()).all()
+
+
+@pytest.mark.parametrize(
+    ("links", "complaint"),
+    [
+        ("{slow=0.5}", r"links\.slow would be without effect.*expected links\.up"),
+        ("{file='cities14',slow=0.5}", r"links\.slow would be without effect"),
+        ("{file='cities14',changes=[{until=1,factor=0.5}]}", r"links\.changes would be without effect"),
+        ("{hosts=[0,0,0]}", "hosts are rows of links.file, which is not there"),
+        ("{up=1,slowness=20}", "slowness is of slow nodes, of which there are none"),
+        ("{both_ways=0.5}", "both_ways is a share of speeds"),
+        ("{shared=[{nodes=[0,1]}]}", "a shared link has a speed"),
+        ("{up=1,slow=0.02}", "of 24 nodes that is none; expected more than 0.0208"),
+        ("{up=20_000_000}", "less than or equal to 1000000"),
+        ("{shared=[{nodes=[0],up=2e6}]}", "less than or equal to 1000000"),
+    ],
+)
+def test_settings_of_links_without_effect_are_refused(links, complaint):
+    with pytest.raises(InvalidScenario, match=complaint):
+        conditions(small(f"network.links={links}"))
 
 
 def test_nodes_sit_at_the_hosts_that_a_scenario_names(tmp_path):

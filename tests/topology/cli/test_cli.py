@@ -247,7 +247,8 @@ def test_advise_chooses_an_outer_step_and_local_steps():
     assert found["local_steps"] is None
     assert found["step"]["factor"] ** 2 <= 0.5
     assert [each["momentum"] for each in found["choices"]] == [0.0, 0.3, 0.5, 0.7, 0.9]
-    assert "seconds of a step, for H" in run(*question).stdout
+    assert "for no H where steps take none: give --compute" in run(*question, "--compute", "0s").stdout
+    assert "one node disagrees with nobody" in run("advise", "-n", 1, "--outer", "ring:1", code=2).stderr
     assert (
         "second moments is not known" in run("advise", "-n", 6, "--outer", "matcha:(ring:6)", code=2).stderr
     )
