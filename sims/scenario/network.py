@@ -224,7 +224,8 @@ class NetworkSection(Section):
             if given:
                 raise ValueError(
                     f"links.{' and links.'.join(given)} would be without effect, as uplinks and downlinks have no"
-                    " limit; expected links.up, links.down or bandwidth beside it (paths of links.file stay as they are)"
+                    " limit; expected links.up, links.down or bandwidth beside it"
+                    " (paths of links.file stay as they are)"
                 )
         return self
 
