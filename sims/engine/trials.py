@@ -14,7 +14,8 @@ __all__ = ["Departed", "Trials"]
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 _NUDGES = 1e-2, 0.3
-_ROUNDINGS, _FACTOR = 8, 30  # of the arguments, and how much more those of the results may amount to
+_ROUNDINGS = (8, 1, 30), (4, 30, 2)  # how often rows are rounded, to how many of their last units in the last
+# place, and how many times what becomes of that a result may differ: the second also finds steps that flip
 _MOST_UNCERTAIN = 0.02  # of a result's numbers: where more are, the function is no yardstick
 
 
@@ -29,6 +30,8 @@ class Trials:
     differ by what rounding makes of a sum of many, or else by what it makes of this number in the function itself,
     where the rows' last digits are changed. So a number with no digit that is certain, such as AdamW's step along
     a slope that is zero but for rounding, may be any of those that the function gives. Few numbers may be such.
+    Against arithmetic in double precision, a compiled step of a transformer of 1.7 million parameters and the
+    function had the same errors, but where they flipped steps they did so in different places.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ class Trials:
         rows = arguments[0]
         self._noises = [None, *(_noise(rows, nudge, generator) for nudge in _NUDGES)]
         self._expected = [self._results(function, noise) for noise in self._noises]
-        self._uncertain: list[list[Tensor] | None] = [None] * len(self._noises)
+        self._allowed: list[list[Tensor] | None] = [None] * len(self._noises)
 
     def require(self, programme: Callable[..., Any]) -> None:
         """Run a programme on all sets of arguments, and compare.
@@ -68,8 +71,8 @@ class Trials:
                     _require_close(one, other, place, self._rounding(trial)[place])
 
     def _rounding(self, trial: int) -> list[Tensor]:
-        """How much each number of the function's results changes with the last digits of the rows."""
-        found = self._uncertain[trial]
+        """How much each number of the function's results may differ, by what it does with the rows' last digits."""
+        found = self._allowed[trial]
         if found is None:
             expected, noise = self._expected[trial], self._noises[trial]
             again = self._results(self._function, noise)
@@ -77,11 +80,13 @@ class Trials:
                 raise Departed("a function gives other results when it is called again")
             found = [torch.zeros_like(each, dtype=torch.float64) for each in expected]
             generator = torch.Generator().manual_seed(0)
-            for _ in range(_ROUNDINGS if self._arguments[0].is_floating_point() else 0):
-                rounded = self._results(self._function, noise, generator)
-                for most, one, other in zip(found, expected, rounded, strict=True):
-                    torch.maximum(most, (one.double() - other.double()).abs().nan_to_num_(0, 0, 0), out=most)
-            self._uncertain[trial] = found
+            for count, units, factor in _ROUNDINGS if self._arguments[0].is_floating_point() else ():
+                for _ in range(count):
+                    rounded = self._results(self._function, noise, (generator, units))
+                    for most, one, other in zip(found, expected, rounded, strict=True):
+                        apart = (one.double() - other.double()).abs_().nan_to_num_(0, 0, 0)
+                        torch.maximum(most, apart.mul_(factor), out=most)
+            self._allowed[trial] = found
         return found
 
     @property
@@ -91,7 +96,10 @@ class Trials:
 
     @torch.no_grad()
     def _results(
-        self, function: Callable[..., Any], noise: Tensor | None, last_digits: torch.Generator | None = None
+        self,
+        function: Callable[..., Any],
+        noise: Tensor | None,
+        last_digits: tuple[torch.Generator, int] | None = None,
     ) -> list[Tensor]:
         """What a function returns when noise is added to the rows that it reads, and last digits are drawn."""
         rows, *others = self._arguments
@@ -100,7 +108,7 @@ class Trials:
         before = rows if self._read is None else rows[self._read]
         after = before if noise is None else before + noise
         if last_digits is not None:
-            after = _rounded(after, last_digits)
+            after = _rounded(after, *last_digits)
         if self._read is None:
             return _tensors(function(after, *others))
         rows[self._read] = after
@@ -132,17 +140,17 @@ def _are_close(expected: Tensor, result: Tensor) -> bool:
 
 
 def _require_close(expected: Tensor, result: Tensor, place: int, rounding: Tensor) -> None:
-    """Require differences within a tolerance, or within a multiple of what rounding does to a number."""
+    """Require differences within a tolerance, or within what rounding may do to a number."""
     share, least = _tolerances(expected)
     apart = (expected.double() - result.double()).abs()
     apart[(expected == result) | (expected.isnan() & result.isnan())] = 0
     allowed = least + share * expected.double().abs()
     beyond = ~(apart <= allowed)
-    wrong = ~(apart <= allowed + _FACTOR * rounding)
+    wrong = ~(apart <= allowed + rounding)
     if wrong.any() or beyond.sum() > _MOST_UNCERTAIN * beyond.numel():
         raise Departed(
             f"result {place} of a programme differs from its function's",
-            expected=f"differences within {least:g}, or of few numbers within {_FACTOR} times those of rounding",
+            expected=f"differences within {least:g}, or of few numbers within what rounding makes of them",
             got=f"{int(beyond.sum())} of {beyond.numel()} beyond the first, {int(wrong.sum())} beyond both; the "
             f"worst is {apart[beyond].nan_to_num(torch.inf).max().item():g}",
         )
@@ -155,10 +163,10 @@ def _noise(rows: Tensor, nudge: float, generator: torch.Generator) -> Tensor | N
     return nudge * torch.randn(rows.shape[1:], generator=generator, dtype=rows.dtype).to(rows.device)
 
 
-def _rounded(rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Rows with their last digits drawn."""
+def _rounded(rows: Tensor, generator: torch.Generator, units: int) -> Tensor:
+    """Rows with their last digits drawn: each number some units in the last place up, down, or as it is."""
     signs = torch.randint(-1, 2, rows.shape, generator=generator).to(rows.device, rows.dtype)
-    return rows * (1 + torch.finfo(rows.dtype).eps * signs)
+    return rows * (1 + torch.finfo(rows.dtype).eps * units * signs)
 
 
 def _tensors(results: Any) -> list[Tensor]:

@@ -147,6 +147,37 @@ def test_all_others_and_what_it_never_gives_may_not(column, wrong):
         Trials(stepped, ROWS).require(beside(column, wrong))
 
 
+def flipped(total, *, wrong=lambda steps: steps):
+    """The first step of AdamW along sums of 200 terms: of a hundredth of them little more than rounding is left."""
+    base, factors = 0.5 + 0.1 * sample(1, 4000), sample(4000, 200, seed=1)
+    left = torch.where(torch.arange(4000) % 100 == 0, 1e-6 * 3 ** sample(4000, seed=2), 1.0)
+    known = ((base[..., None] * factors).double().sum(-1) - left).float()
+
+    def function(rows, _):
+        slopes = total(rows[..., None] * factors) - known
+        return (wrong(0.01 * slopes / (slopes.abs() + 1e-8)),)
+
+    return function, (base.expand(2, -1).contiguous(), torch.zeros(1))
+
+
+def test_steps_that_rounding_turns_round_may_be_others_than_in_a_function():
+    (function, example), (other, _) = flipped(lambda t: t.sum(-1)), flipped(lambda t: t.cumsum(-1)[..., -1])
+    assert (function(*example)[0] * other(*example)[0] < 0).any()
+    Trials(function, example).require(other)
+
+
+def test_a_step_that_rounding_does_not_turn_round_may_not():
+    def turned(steps):
+        return torch.where(torch.arange(4000) == 1, -steps, steps)
+
+    (function, example), (other, _) = (
+        flipped(lambda t: t.sum(-1)),
+        flipped(lambda t: t.cumsum(-1)[..., -1], wrong=turned),
+    )
+    with pytest.raises(Departed, match="2 beyond both"):
+        Trials(function, example).require(other)
+
+
 def test_packages_differ_with_every_number_of_a_constant():
     def package(constant):
         graph = make_fx(lambda x: (x + constant,))(sample(2000))
