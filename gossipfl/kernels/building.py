@@ -16,10 +16,11 @@ import torch
 
 from gossipfl.caches import code_directory, is_ours
 
-__all__ = ["built", "has_compiler", "vector_flags"]
+__all__ = ["built", "has_compiler", "has_failed", "vector_flags"]
 
 logger = logging.getLogger(__name__)
 
+_FAILED: set[str] = set()
 _FLAGS = "-O3", "-std=c++17", "-shared", "-fPIC"
 _VECTORS = {
     "AVX512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
@@ -30,6 +31,11 @@ _VECTORS = {
 def has_compiler() -> bool:
     """Whether a C++ compiler is on the path."""
     return _compiler() is not None
+
+
+def has_failed() -> bool:
+    """Whether a compiler has failed in this process: what was made without its work is not worth keeping."""
+    return bool(_FAILED)
 
 
 def vector_flags() -> Sequence[str]:
@@ -62,7 +68,12 @@ def built(name: str, source: str, flags: Sequence[str] = (), *, depends_on: str 
     digest = hashlib.sha256(made_of.encode()).hexdigest()[:32]
     place = code_directory("compiled") / f"{name}-{digest}.so"
     if not is_ours(place):  # it is code: somebody else's is not loaded
-        _compile(place, source, flags)
+        try:
+            _compile(place, source, flags)
+        except (OSError, subprocess.SubprocessError):
+            if has_compiler():
+                _FAILED.add(name)
+            raise
     return place
 
 

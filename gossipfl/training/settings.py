@@ -44,7 +44,7 @@ def learning_rates(
     progress = counted / settings.decay_age
     match settings.schedule:
         case "constant":
-            factor = torch.ones_like(progress)
+            factor = torch.ones_like(counted)
         case "inverse":
             factor = 1 / (1 + progress)
         case "cosine":

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from gossipfl.caches import code_directory, is_ours
-from gossipfl.kernels.building import has_compiler
+from gossipfl.kernels.building import has_compiler, has_failed
 from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.allocator import return_released_memory
 from sims.engine.attention_passes import attention_as_products
@@ -51,8 +51,11 @@ logger = logging.getLogger(__name__)
 
 Compile = Literal["auto", "always", "never"]
 Function = Callable[..., Any]
-_WORTH_SECONDS = 30.0  # of traced work yet to be done
-_SECONDS_AN_OPERATION = 0.03  # of compiling: two graphs of 4,500 together took some 120 s of CPU
+_SECONDS_TO_START = 5.0  # of compiling: importing the compiler
+_SECONDS_AN_OPERATION = 0.03  # two graphs of 4,500 together took some 120 s of CPU, one of 130 took 4
+_WORTH = (
+    2.0  # seconds of traced work that lies ahead, for each of compiling, which saves a third to two thirds
+)
 _OPTIONS: dict[str, Any] = {"cpp.threads": 1}
 _SHIMS = "aot_inductor.custom_ops_to_c_shims"
 _CONVOLUTIONS = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
@@ -128,7 +131,7 @@ class Programme:
             graph = self._traced(function, arguments, trials)
             if graph is None:
                 return
-            if place is not None:
+            if place is not None and not has_failed():  # or it would stay without kernels
                 graph = keep(place, graph)
             return_released_memory()
         self._runs, self.tier, self.thread_safe = [graph] * threads, "traced", True
@@ -228,8 +231,8 @@ class Programme:
         graph(*arguments)
         start = time.perf_counter()
         graph(*arguments)
-        worth = max(_WORTH_SECONDS, _SECONDS_AN_OPERATION * len(graph.graph.nodes))
-        return (time.perf_counter() - start) * calls > worth
+        compiling = _SECONDS_TO_START + _SECONDS_AN_OPERATION * len(graph.graph.nodes)
+        return (time.perf_counter() - start) * calls > _WORTH * compiling
 
     def _package_file(
         self, graph: GraphModule, arguments: tuple[Tensor, ...], growing: Sequence[int]

@@ -14,8 +14,9 @@ __all__ = ["Departed", "Trials"]
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 _NUDGES = 1e-2, 0.3
-_ROUNDINGS = (8, 1, 30), (4, 30, 2)  # how often rows are rounded, to how many of their last units in the last
-# place, and how many times what becomes of that a result may differ: the second also finds steps that flip
+# How often rows are rounded, by how many units in the last place, and how many times what comes of it a result may
+# differ: by more units, steps flip that others' rounding may flip, too.
+_ROUNDINGS = (8, 1, 30), (4, 30, 2)
 _MOST_UNCERTAIN = 0.02  # of a result's numbers: where more are, the function is no yardstick
 
 
@@ -71,7 +72,7 @@ class Trials:
                     _require_close(one, other, place, self._rounding(trial)[place])
 
     def _rounding(self, trial: int) -> list[Tensor]:
-        """How much each number of the function's results may differ, by what it does with the rows' last digits."""
+        """How much each number of the function's results may differ, by what becomes of rows' last digits."""
         found = self._allowed[trial]
         if found is None:
             expected, noise = self._expected[trial], self._noises[trial]

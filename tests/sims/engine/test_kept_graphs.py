@@ -10,7 +10,9 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gossipfl.caches import cache_directory
+from gossipfl.kernels import building
 from gossipfl.tasks.one_by_one import one_by_one
+from sims.engine import products
 from sims.engine.batching import Batching
 from sims.engine.kept_graphs import is_noted, keep, kept, note, place_of
 from sims.engine.programme import Programme
@@ -219,3 +221,21 @@ def test_notes_are_by_key(caches):
     note(place_of("one"))
     assert is_noted(place_of("one"))
     assert not is_noted(place_of("another"))
+
+
+def test_graphs_traced_while_the_compiler_fails_are_not_kept(caches, monkeypatch):
+    compiler = caches.parent / "compiler"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(building, "_FAILED", set())
+    products._kernel.cache_clear()
+
+    def graphs(function, *example):
+        programme(function, *example)
+        return [*(caches / "traces").glob("*.json")]
+
+    assert not graphs(lambda a, b: (torch.bmm(a, b),), torch.rand(4, 64, 128), torch.rand(4, 128, 64))
+    products._kernel.cache_clear()
+    building._FAILED.clear()  # as in another process
+    assert len(graphs(lambda a: (2 * a,), torch.rand(4, 64))) == 1

@@ -148,7 +148,7 @@ def test_all_others_and_what_it_never_gives_may_not(column, wrong):
 
 
 def flipped(total, *, wrong=lambda steps: steps):
-    """The first step of AdamW along sums of 200 terms: of a hundredth of them little more than rounding is left."""
+    """The first step of AdamW along sums, of a hundredth of which little more than rounding is left."""
     base, factors = 0.5 + 0.1 * sample(1, 4000), sample(4000, 200, seed=1)
     left = torch.where(torch.arange(4000) % 100 == 0, 1e-6 * 3 ** sample(4000, seed=2), 1.0)
     known = ((base[..., None] * factors).double().sum(-1) - left).float()
