@@ -7,25 +7,24 @@ The reader never waits for a write (two busy sides would deadlock), and no user'
 from __future__ import annotations
 
 import os
-import socket
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import trio
 from cryptography.exceptions import InvalidTag
 
-from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused, UselessTraffic
+from gossipfl.errors import GossipflError, MalformedFrame, MessageRefused
+from gossipfl.network import tcp
 from gossipfl.network.addresses import PeerAddress
 from gossipfl.network.batching import BatchSize
 from gossipfl.network.buffers import SharedBuffers
 from gossipfl.network.counters import NetworkCounters
 from gossipfl.network.failures import ConnectionAborted, ConnectionLost
+from gossipfl.network.frame_charges import FrameCharges
 from gossipfl.network.limits import NetworkLimits
 from gossipfl.network.link import Link
 from gossipfl.network.log_limits import limited_logger
 from gossipfl.network.noise.upgrade import SecuredSocket
-from gossipfl.network.rates import TokenBucket
 from gossipfl.network.receive_room import ReceiveRoom
 from gossipfl.network.turns import StreamTurns
 from gossipfl.network.yamux.multiplexer import SMALL_BYTES, Multiplexer
@@ -38,7 +37,6 @@ _PROBE_SECONDS: Final = 2.0
 _PROBE_BYTES: Final = 16 * 1024
 #: Connections that share a full link are served unevenly: one of them may be at a standstill for many seconds.
 _FULL_LINK_FACTOR: Final = 3
-_ROUND_TRIP: Final = slice(68, 72)  # tcpi_rtt, in microseconds, in Linux's tcp_info
 _log = limited_logger(__name__)
 
 
@@ -92,16 +90,7 @@ class Connection:
         self._room = ReceiveRoom(secured.socket)
         self._on_refused = on_refused
         self._outgoing = trio.Event()
-        self._useless = TokenBucket(
-            rate=limits.useless_frames_per_second,
-            burst=10 * limits.useless_frames_per_second,
-            now=trio.current_time(),
-        )
-        self._small = TokenBucket(
-            rate=limits.small_frames_per_second,
-            burst=limits.small_frames_per_second,
-            now=trio.current_time(),
-        )
+        self._charges = FrameCharges(limits)
         self._unsent: _Batch | None = None
         self._nursery: trio.Nursery | None = None
         self.last_heard = trio.current_time()
@@ -124,23 +113,12 @@ class Connection:
     @property
     def remote_endpoint(self) -> PeerAddress | None:
         """Address of the other side's socket, or None if the connection is relayed, or gone."""
-        try:
-            host, port = self._socket.socket.getpeername()[:2]
-        except (OSError, ValueError):
-            return None
-        host = str(host).partition("%")[0]
-        return PeerAddress("ip6" if ":" in host else "ip4", host, int(port))
+        return tcp.remote_endpoint(self._socket)
 
     @property
     def round_trip(self) -> float | None:
         """Round-trip time as the kernel measures it, in seconds; None where it does not, or through a relay."""
-        if sys.platform != "linux":
-            return None
-        try:
-            info = self._socket.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP.stop)
-        except (OSError, ValueError):
-            return None
-        return int.from_bytes(info[_ROUND_TRIP], sys.byteorder) / 1e6 or None
+        return tcp.round_trip(self._socket)
 
     async def run(self) -> None:
         """Serve the connection until it ends for whatever reason; raises nothing but `trio.Cancelled`."""
@@ -279,25 +257,10 @@ class Connection:
                     multiplexer.receive(plaintext[: opener.open(received, position, size, plaintext)])
                 position = opener.end(position, size)
                 if multiplexer.useless_frames or multiplexer.small_frames:  # after each, as it may hold 5,000
-                    self._charge_frames()
+                    self._charges.charge(multiplexer)
         except InvalidTag as error:
             raise MalformedFrame("a record was not sealed by the authenticated peer") from error
         return bytes(received[position:])
-
-    def _charge_frames(self) -> None:
-        multiplexer, limits, now = self.multiplexer, self._limits, trio.current_time()
-        useless, multiplexer.useless_frames = multiplexer.useless_frames, 0
-        small, multiplexer.small_frames = multiplexer.small_frames, 0
-        if useless and not self._useless.take(useless, now=now):
-            raise UselessTraffic(
-                "the peer sends too many frames that carry nothing",
-                expected=f"at most {limits.useless_frames_per_second:g} a second",
-            )
-        if not self._small.take(small, now=now):
-            raise UselessTraffic(
-                "the peer sends too many small frames",
-                expected=f"at most {limits.small_frames_per_second:g} of less than {SMALL_BYTES} bytes a second",
-            )
 
     async def _write(self) -> None:
         while True:

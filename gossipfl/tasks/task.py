@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,23 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from gossipfl.errors import InvalidTask
-from gossipfl.fingerprints import fingerprint_of
 from gossipfl.layout import Layout, SharePolicy, layout_of
 from gossipfl.rows import to_row
+from gossipfl.tasks.agreed import earlier_fingerprints, task_fingerprint
 from gossipfl.tasks.dataset import Dataset
 from gossipfl.tasks.evaluation import Evaluator
-from gossipfl.tasks.factory import constants_digest, made, require_common_start, untrained_digest
+from gossipfl.tasks.factory import made, require_common_start
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.fields import require_field_names, require_fields
 from gossipfl.tasks.huggingface import AdapterAveraging, LogitsLoss, adapted, head_of, logits_metrics
 from gossipfl.tasks.loss_kinds import default_metrics
 from gossipfl.tasks.metrics import Metric
-from gossipfl.tasks.naming import name_of, settings_of
 from gossipfl.tasks.objective import Objective
 from gossipfl.tasks.own_tensors import with_parameters_of
 from gossipfl.tasks.pretrained import Pretrained, PretrainedHead
 from gossipfl.tasks.samples import Tree, placed
-from gossipfl.tasks.structure import structure_digest
 
 __all__ = ["Task"]
 
@@ -281,38 +278,13 @@ class Task:
         node's initial row, frozen parameters and buffers as they begin, what modules hold beside their rows, and
         kinds and settings of all their parts; no data. Of two that differ `gossipfl.fingerprints` says in which.
         """
-        module = self.build_module()
-        agreed = self._agreed(module)
-        agreed["loss"] = [agreed["loss"], settings_of(self.loss)]
-        if self.transform is not None:
-            agreed["transform"] = [agreed["transform"], settings_of(self.transform)]
-        untrained = untrained_digest(module, self.share)
-        agreed |= {} if untrained is None else {"untrained": untrained.hex()}
-        return fingerprint_of({**agreed, "structure": structure_digest(module, self.share).hex()})
+        return task_fingerprint(self)
 
     def is_known_as(self, fingerprint: str) -> bool:
         """Whether files name this task so, in hexadecimal: earlier versions left some of it out."""
-        return fingerprint == self.fingerprint.hex() or fingerprint in map(bytes.hex, self._earlier())
-
-    def _earlier(self) -> list[bytes]:
-        """Fingerprints by earlier versions, the first one's first."""
-        module = self.build_module()
-        agreed, untrained = self._agreed(module), untrained_digest(module, self.share)
-        known = [agreed] if untrained is None else [agreed, {**agreed, "untrained": untrained.hex()}]
-        return [hashlib.sha256(json.dumps(each, sort_keys=True).encode()).digest() for each in known]
-
-    def _agreed(self, module: nn.Module) -> dict[str, Any]:
-        shared = self.initial_row()[: self.layout.shared_size]
-        return {
-            "name": self.name,
-            "layout": self.layout.digest.hex(),
-            "loss": name_of(self.loss),
-            "metrics": sorted(self.metrics),
-            **({} if self.transform is None else {"transform": name_of(self.transform)}),
-            "start": [self.start, self.seed, hashlib.sha256(shared.numpy().data).hexdigest()],
-            **({} if self.statistics is None else {"statistics": self.statistics}),
-            "constants": constants_digest(module, self.share).hex(),
-        }
+        return fingerprint == self.fingerprint.hex() or fingerprint in map(
+            bytes.hex, earlier_fingerprints(self)
+        )
 
     @cached_property
     def _evaluator(self) -> Evaluator:

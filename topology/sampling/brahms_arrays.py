@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from topology.bounds import check_number
 from topology.errors import InvalidParameter
-from topology.sampling.brahms import CHECKED, COUNTED, HEARD, KEPT, PARTNERS, PUSHED, RECALLED, TOLD
+from topology.sampling.brahms import CHECKED, KEPT, PARTNERS, PUSHED, RECALLED, TOLD
+from topology.sampling.brahms_rows import counting_keys, in_order, names_to_ask, salted_keys, sampled
 from topology.sampling.packed import EMPTY, Flags, Views, are_among, first_of_each, nobody, packed
-from topology.sampling.ranks import Keys, keys_of, ranks, salted
+from topology.sampling.ranks import Keys, keys_of, ranks
 from topology.sampling.settings import BrahmsSettings
-from topology.sampling.tally import FULL, MOST, Tallies, distinct, is_repeated, places, sums, tallied
+from topology.sampling.tally import FULL, Tallies, distinct, is_repeated, places, sums, tallied
 
 __all__ = ["BrahmsOverlay", "BrahmsPeriodDraws", "brahms_overlay", "brahms_period", "draw_brahms_period"]
 
-_LAST = np.uint64(2**64 - 1)
 _BLOCK = 512
 
 
@@ -195,7 +195,9 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
     partners, names, checked = nobody(n, settings.partners), nobody(n, settings.probes), nobody(n, 1)
     ticked: tuple[NDArray[Any], ...] = (period, views, samples, partners, names, checked)
     for block in np.array_split(rows, max(len(rows) // _BLOCK, 1)):
-        where = places(overlay.heard[block], _counting(overlay.keys[block])[:, None, None], settings.counters)
+        where = places(
+            overlay.heard[block], counting_keys(overlay.keys[block])[:, None, None], settings.counters
+        )
         counts = told[block[:, None, None], where].astype(np.int64) + visits[block[:, None, None], where]
         found = _tick(overlay, block, keys_of(draws.ticks[block]), counts)
         for array, part in zip(ticked, found, strict=True):
@@ -233,21 +235,6 @@ def brahms_period(overlay: BrahmsOverlay, draws: BrahmsPeriodDraws) -> BrahmsOve
     )
 
 
-def _ordered(values: Views, period: Keys, salt: int, *, width: int) -> Views:
-    """Distinct entries of each row in the order of their ranks."""
-    keys = np.where(first_of_each(values), ranks(values, _salted(period, salt)[:, None]), _LAST)
-    order = np.argsort(keys, axis=1, kind="stable")
-    ordered, known = (
-        np.take_along_axis(values, order, axis=1),
-        np.take_along_axis(keys, order, axis=1) < _LAST,
-    )
-    return packed(ordered, known, width)
-
-
-def _salted(period: Keys, salt: int) -> Keys:
-    return period + np.uint64(salted(0, salt))
-
-
 def _aged(
     overlay: BrahmsOverlay,
 ) -> tuple[Tallies, Tallies, NDArray[np.int64], NDArray[np.int64]]:
@@ -269,79 +256,24 @@ def _tick(
     pushed, proved, held = overlay.pushed[block], overlay.proved[block], overlay.samples[block]
     flooded = (overlay.strangers[block] > settings.requests)[:, None]
     pushed = np.where(flooded, EMPTY, pushed)
-    kept = _ordered(overlay.views[block], old, KEPT, width=settings.view_size)
+    kept = in_order(overlay.views[block], old, KEPT, width=settings.view_size)
     filled = np.concatenate([kept, proved, pushed], axis=1)
     view = packed(filled, first_of_each(filled), settings.view_size)
     tells_apart = is_repeated(overlay.total[block], overlay.distinct[block])[:, None]
     trusts = tells_apart & ~flooded
     counts = np.where(tells_apart[:, :, None], counts, 0)
     if overlay.periods % settings.renewal == 0:
-        recalled = _ordered(held, old, RECALLED, width=max(settings.history, 1))[:, : settings.history]
+        recalled = in_order(held, old, RECALLED, width=max(settings.history, 1))[:, : settings.history]
         pool = np.concatenate([pushed, proved[:, : settings.pulls], recalled, kept], axis=1)
         view = np.where(trusts, packed(pool, first_of_each(pool), settings.view_size), view)
     let_in = np.where(trusts, np.concatenate([pushed, proved], axis=1), EMPTY)
-    samples = _shown(held, np.concatenate([let_in, view], axis=1), overlay.keys[block])
-    partners = _ordered(view, period, PARTNERS, width=settings.partners)
+    samples = sampled(held, np.concatenate([let_in, view], axis=1), overlay.keys[block])
+    partners = in_order(view, period, PARTNERS, width=settings.partners)
     known = np.concatenate([view, samples, block[:, None].astype(np.int32)], axis=1)
-    names = _names_to_ask(overlay.heard[block], known, period, counts, width=settings.probes)
+    names = names_to_ask(overlay.heard[block], known, period, counts, width=settings.probes)
     others = np.where(are_among(samples, np.concatenate([partners, names], axis=1)), EMPTY, samples)
-    checked = _ordered(others, period, CHECKED, width=1)
+    checked = in_order(others, period, CHECKED, width=1)
     return period, view, samples, partners, names, checked
-
-
-def _counting(keys: Keys) -> Keys:
-    """Keys of the tallies."""
-    return _salted(keys[:, 0], COUNTED)
-
-
-def _ranked(values: Views, keys: Keys) -> Keys:
-    """Ranks of entries in each sampler: uint64 [rows, samples, values]."""
-    result: Keys = np.where(values[:, None, :] >= 0, ranks(values[:, None, :], keys[:, :, None]), _LAST)
-    return result
-
-
-def _shown(held: Views, shown: Views, keys: Keys) -> Views:
-    rows = np.arange(len(held))[:, None]
-    ranked = _ranked(shown, keys)
-    best = np.argmin(ranked, axis=2)
-    lowest = np.take_along_axis(ranked, best[:, :, None], axis=2)[:, :, 0]
-    return np.where(lowest < _held_ranks(held, keys), shown[rows, best], held).astype(np.int32)
-
-
-def _held_ranks(held: Views, keys: Keys) -> Keys:
-    result: Keys = np.where(held >= 0, ranks(held, keys), _LAST)
-    return result
-
-
-def _names_to_ask(
-    heard: NDArray[np.int32], known: Views, period: Keys, counts: NDArray[np.int64], *, width: int
-) -> Views:
-    """The names that came least often; of these fairly by teller, at random."""
-    names, counts = heard.reshape(len(heard), -1), counts.reshape(len(heard), -1)
-    _, tellers, told = heard.shape
-    unknown = (names >= 0) & ~are_among(names, known)
-    keys = np.where(unknown, ranks(names, _salted(period, HEARD)[:, None]), _LAST)
-    turns = _turns(keys.reshape(heard.shape)).reshape(names.shape)
-    bits = (2 * MOST * told + told).bit_length()
-    order = ((counts * told + turns).astype(np.uint64) << np.uint64(64 - bits)) | (keys >> np.uint64(bits))
-    order = np.where(unknown, order, _LAST)
-    most = min(width * tellers, names.shape[1])  # each name is told by every teller at most
-    first = np.argpartition(order, most - 1, axis=1)[:, :most]
-    order = np.take_along_axis(order, first, axis=1)
-    first = np.take_along_axis(first, np.argsort(order, axis=1, kind="stable"), axis=1)
-    found = np.where(np.sort(order, axis=1) < _LAST, np.take_along_axis(names, first, axis=1), EMPTY)
-    return packed(found, first_of_each(found), width)
-
-
-def _turns(keys: Keys) -> NDArray[np.int64]:
-    """Position of each name among the distinct ones of its teller, by rank: int64, of the shape of the keys."""
-    order = np.argsort(keys, axis=2, kind="stable")
-    ordered = np.take_along_axis(keys, order, axis=2)
-    distinct = np.ones(keys.shape, dtype=np.int64)
-    distinct[:, :, 1:] = ordered[:, :, 1:] != ordered[:, :, :-1]
-    turns = np.empty(keys.shape, dtype=np.int64)
-    np.put_along_axis(turns, order, np.cumsum(distinct, axis=2) - 1, axis=2)
-    return turns
 
 
 def _pushed(
@@ -352,12 +284,12 @@ def _pushed(
     senders, columns = np.nonzero((asked >= 0) & overlay.honest[asked])
     by = np.concatenate([senders, hostile_pushes[:, 0]]).astype(np.int32)
     to = np.concatenate([asked[senders, columns], hostile_pushes[:, 1]]).astype(np.int64)
-    where = places(by, _counting(overlay.keys)[to], overlay.settings.counters)
+    where = places(by, counting_keys(overlay.keys)[to], overlay.settings.counters)
     counts = overlay.visits[to, where]
     _, strangers = tallied(overlay.visits, to, where)
     unknown = (by != to) & ~(overlay.views[to] == by[:, None]).any(axis=1)
     by, to, counts = by[unknown], to[unknown], counts[unknown]
-    order = np.lexsort((ranks(by, _salted(overlay.period[to], PUSHED)), counts, to))
+    order = np.lexsort((ranks(by, salted_keys(overlay.period[to], PUSHED)), counts, to))
     by, to = by[order], to[order]
     distinct = np.ones(len(by), dtype=np.bool_)
     distinct[1:] = (by[1:] != by[:-1]) | (to[1:] != to[:-1])
@@ -374,7 +306,7 @@ def _heard(overlay: BrahmsOverlay, asked: Views, lies: NDArray[np.int32] | None)
     """What those asked tell: the lowest in rank of their views and samples, but for the asker."""
     settings, n = overlay.settings, len(overlay.views)
     known = np.concatenate([overlay.views, overlay.samples], axis=1)
-    told = _ordered(known, overlay.period, TOLD, width=settings.told + 1)
+    told = in_order(known, overlay.period, TOLD, width=settings.told + 1)
     heard = nobody(n, settings.requests, settings.told)
     rows, columns = np.nonzero((asked >= 0) & overlay.alive[asked])
     whom = asked[rows, columns]
