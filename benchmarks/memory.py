@@ -29,7 +29,6 @@ from gossipfl.tasks import Dataset, Task
 from gossipfl.wire import Acknowledgement, Expectation, encode, encode_model
 
 WIDTH = 1024
-START_SECONDS = 90.0
 
 
 def task_of(megabytes):

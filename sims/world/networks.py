@@ -26,7 +26,6 @@ __all__ = [
     "mixing_of",
     "neighbour_lists",
     "round_network",
-    "sequence_of",
 ]
 
 ClassCounts = Callable[[], NDArray[np.int64]]
@@ -99,11 +98,6 @@ def neighbour_lists(scenario: Scenario, *, class_counts: ClassCounts | None = No
             remedy="Leave weights out.",
         )
     return graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
-
-
-def sequence_of(scenario: Scenario) -> MixingSequence:
-    """Mixing matrices of a round-based scenario, one a round; see `round_network`."""
-    return round_network(scenario).sequence
 
 
 def round_network(scenario: Scenario, *, class_counts: ClassCounts | None = None) -> RoundNetwork:

@@ -46,13 +46,14 @@ class NoLoCo(RoundAlgorithm):
     * ``φ_i ← φ_i + m_i``.
 
     The authors' code has η_φ = η. Then only the mean of θ = φ + Δ counts, ``m_i ← μ m_i + η (Σ_j w_ij θ_j −
-    φ_i)``, and P numbers are sent in place of 2P, for the same models up to rounding: so it is without ``pull``.
+    φ_i)``, and P numbers are sent in place of 2P, for the same models up to rounding. So it is without ``pull``.
 
-    With ``bits`` a node sends that many of each number, of a random share p of θ that is the same at all nodes
-    (``share``): residues, as in Moniqua (Lu & De Sa, ICML 2020), of which a receiver makes the number nearest to
-    its own. So models may differ by no more than ``reach`` times H step sizes: the largest of this round's and of
-    four rounds before, and a thousandth of ``training.learning_rate`` at least. That they differ by more no
-    residue tells, but how often they seem to does: `measures` has it, and above a fifth of the numbers it is said.
+    With ``bits`` a node sends that many bits of each number, for a random share p of θ (``share``) that is the
+    same at all nodes: residues, as in Moniqua (Lu & De Sa, ICML 2020), each of which a receiver completes to the
+    number nearest to its own. Models may then differ by no more than ``reach`` times H step sizes: the larger of
+    this round's and that of four rounds before, and at least a thousandth of ``training.learning_rate``. No residue
+    tells whether they differ by more, but it can be estimated how often they do: `measures` has it, and above a
+    fifth of the numbers a warning says so.
 
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 

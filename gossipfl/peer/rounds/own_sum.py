@@ -72,11 +72,6 @@ class OwnSum:
         self.silent: set[int] = set()
         """Neighbours that could not be reached, or promised a row and did not send it."""
 
-    @property
-    def is_prepared(self) -> bool:
-        """Whether it is known who takes part, or that the sum is impossible."""
-        return self._prepared.is_set()
-
     async def prepare(self) -> None:
         """Exchange keys and shares among the neighbours; an error is kept."""
         try:

@@ -7,7 +7,7 @@ import pytest
 from sims.errors import InvalidScenario, NotSimulable
 from sims.scenario import load_scenario, parse_scenario, to_toml
 from sims.sweeping import load_sweep
-from sims.world.networks import neighbour_lists, sequence_of
+from sims.world.networks import neighbour_lists, round_network
 from tests.sims.worlds import SMALL, small
 from topology import graphs
 from topology.catalogue import families
@@ -75,9 +75,9 @@ def test_d_cliques_are_of_the_classes_of_the_data_or_of_those_given():
 
 def test_links_weigh_as_the_topology_says_before_the_algorithm():
     rounds = "algorithm={name='d_psgd',weights='max_degree'}"
-    W = sequence_of(small(rounds, "topology=star:weights=lazy")).matrix(0)
+    W = round_network(small(rounds, "topology=star:weights=lazy")).sequence.matrix(0)
     assert W[1, 1] == pytest.approx(1 - 1 / 48)
-    assert sequence_of(small(rounds, "topology=star")).matrix(0)[1, 1] == pytest.approx(1 - 1 / 24)
+    assert round_network(small(rounds, "topology=star")).sequence.matrix(0)[1, 1] == pytest.approx(1 - 1 / 24)
     with pytest.raises(InvalidScenario, match="links have no weights"):
         neighbour_lists(small("topology=star:weights=lazy"))
 
@@ -126,7 +126,7 @@ def test_every_name_the_registry_lists_is_one_a_scenario_knows():
 
 def test_graphs_and_sequences_become_mixing_matrices():
     rounds = ("algorithm={name='d_psgd'}",)
-    ring = sequence_of(small(*rounds))
+    ring = round_network(small(*rounds)).sequence
     assert ring.matrix(0).toarray()[0, [23, 0, 1]].tolist() == pytest.approx([1 / 3] * 3)
-    base = sequence_of(small("topology={name='base',k=2}", *rounds))
+    base = round_network(small("topology={name='base',k=2}", *rounds)).sequence
     assert (base.n, base.degree) == (24, 2)
