@@ -51,9 +51,9 @@ class NoLoCo(RoundAlgorithm):
     With ``bits`` a node sends that many bits of each number, for a random share p of θ (``share``) that is the
     same at all nodes: residues, as in Moniqua (Lu & De Sa, ICML 2020), each of which a receiver completes to the
     number nearest to its own. Models may then differ by no more than ``reach`` times H step sizes: the larger of
-    this round's and that of four rounds before, and at least a thousandth of ``training.learning_rate``. No residue
-    tells whether they differ by more, but it can be estimated how often they do: `measures` has it, and above a
-    fifth of the numbers a warning says so.
+    this round's and that of four rounds before, and at least a thousandth of ``training.learning_rate``. No
+    residue tells whether they differ by more, but it can be estimated how often they do: `measures` has it, and
+    above a fifth of the numbers a warning says so.
 
     With ``weighting = "steps"`` the mean of θ is ``Σ_j w_ij s_j θ_j / Σ_j w_ij s_j``, where node j did s_j steps.
 
