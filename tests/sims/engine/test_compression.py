@@ -17,7 +17,7 @@ from sims.engine import Engine, RoundEngine
 from sims.errors import InvalidScenario, NotSimulable
 from sims.running.choice import simulation_of
 from sims.scenario import Scenario, load_scenario, to_toml
-from sims.world.networks import sequence_of
+from sims.world.networks import round_network
 from tests.sims.engine.test_engine import both, relative
 from tests.sims.worlds import SECOND, conditions, small, world_of
 
@@ -29,7 +29,7 @@ BLOBS = ("population.nodes=8", "precision=float32", "evaluate.every=5")
 def rounds_until(overrides: tuple[str, ...], ratios: tuple[float, ...]) -> list[int]:
     """Rounds until ‖X − X̄‖²_F has fallen to each of the ratios of what it was, from N(0, 1) drawn by NumPy."""
     scenario = load_scenario(CHOCO, overrides=overrides)
-    engine = RoundEngine(world_of(scenario), sequence_of(scenario), compile_when="never")
+    engine = RoundEngine(world_of(scenario), round_network(scenario).sequence, compile_when="never")
     engine.nodes.rows.copy_(torch.from_numpy(np.random.default_rng(0).standard_normal((25, 2000))))
 
     def distance() -> float:
@@ -95,7 +95,7 @@ def test_bytes_accounted_are_the_bytes_of_a_frame(name):
 def test_receivers_of_simulated_messages_decode_what_peers_would():
     """A round of D-PSGD with a codec is W times what the wire's decoder gives, for every node."""
     scenario = small(*BLOBS, "algorithm={name='d_psgd',codec='qsgd:8'}", "training.enabled=false", "seed=11")
-    world, sequence = world_of(scenario), sequence_of(scenario)
+    world, sequence = world_of(scenario), round_network(scenario).sequence
     engine = RoundEngine(world, sequence, compile_when="never")
     size = world.layout.shared_size
     start = torch.randn(8, world.layout.size, generator=torch.Generator().manual_seed(5))
@@ -161,7 +161,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(algorithm, tmp_path)
 def test_mixing_they_are_not_defined_on_is_refused_by_name(topology, algorithm, said):
     scenario = small(*BLOBS, f"topology={topology}", f"algorithm={{name='{algorithm}'}}")
     with pytest.raises(NotSimulable, match=said):
-        RoundEngine(world_of(scenario), sequence_of(scenario), compile_when="never")
+        RoundEngine(world_of(scenario), round_network(scenario).sequence, compile_when="never")
 
 
 def test_misspelt_codecs_are_named_with_their_place():

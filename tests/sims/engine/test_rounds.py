@@ -7,7 +7,7 @@ import torch
 from gossipfl.consensus import consensus_distance
 from sims.engine import RoundEngine
 from sims.errors import NotSimulable
-from sims.world.networks import sequence_of
+from sims.world.networks import round_network
 from tests.sims.worlds import small, world_of
 
 QUADRATIC = (
@@ -20,7 +20,7 @@ QUADRATIC = (
 
 def after(rounds, *overrides):
     scenario = small(*QUADRATIC, *overrides)
-    engine = RoundEngine(world_of(scenario), sequence_of(scenario), compile_when="never")
+    engine = RoundEngine(world_of(scenario), round_network(scenario).sequence, compile_when="never")
     for _ in range(rounds):
         engine.run_round()
     engine.close()
@@ -47,7 +47,7 @@ def test_adapt_then_combine_stops_where_it_should(rate, rounds, distance):
 def test_every_order_has_its_own_fixed_point(order, mode, topology):
     shape = ("topology={name='torus',shape=[4,4]}",) if topology == "torus" else ()
     overrides = (f"algorithm.order={order}", "training.learning_rate=0.2", *shape)
-    W = sequence_of(small(*QUADRATIC, *overrides)).matrix(0).toarray()
+    W = round_network(small(*QUADRATIC, *overrides)).sequence.matrix(0).toarray()
     eigenvalues, vectors = np.linalg.eigh(W)
     b = np.arange(16) - 7.5
     expected = vectors @ (mode(0.2, eigenvalues) * (vectors.T @ b))
@@ -64,7 +64,7 @@ def test_a_sequence_is_followed_round_by_round():
     scenario = small(
         *QUADRATIC, "topology={name='base',k=1}", "training.enabled=false", "population.nodes=16"
     )
-    world, sequence = world_of(scenario), sequence_of(scenario)
+    world, sequence = world_of(scenario), round_network(scenario).sequence
     engine = RoundEngine(world, sequence, compile_when="never")
     engine.nodes.rows.copy_(torch.arange(16.0, dtype=torch.float64)[:, None])
     messages = sum(engine.run_round() for _ in range(sequence.period))
@@ -77,8 +77,8 @@ def test_threads_blocks_and_batch_sizes_do_not_matter():
     overrides = ("task.partition=quantity:0.7", "algorithm={name='d_psgd'}", "training.momentum=0.5")
     scenario = small(*overrides)
     world = world_of(scenario)
-    engine = RoundEngine(world, sequence_of(scenario), compile_when="never", threads=2)
-    plain = RoundEngine(world, sequence_of(scenario), compile_when="never")
+    engine = RoundEngine(world, round_network(scenario).sequence, compile_when="never", threads=2)
+    plain = RoundEngine(world, round_network(scenario).sequence, compile_when="never")
     plain.local.vectorised = False
     for _ in range(3):
         engine.run_round()
@@ -91,4 +91,4 @@ def test_threads_blocks_and_batch_sizes_do_not_matter():
 def test_weights_that_are_not_doubly_stochastic_are_refused():
     scenario = small(*QUADRATIC, "topology.name=star", "algorithm.weights=uniform")
     with pytest.raises(NotSimulable, match="doubly stochastic"):
-        RoundEngine(world_of(scenario), sequence_of(scenario))
+        RoundEngine(world_of(scenario), round_network(scenario).sequence)
