@@ -17,8 +17,8 @@ from gossipfl.codecs.draws import receipt_keys
 from gossipfl.outgoing import Draws
 from gossipfl.training import Nodes
 from sims.compiler.mail import Mail
-from sims.engine.compact import RowForm, rounding_keys
-from sims.engine.packing import Packing
+from sims.rows.forms import RowForm, rounding_keys
+from sims.rows.packing import Packing
 from sims.world import World
 from sims.world.receipts import Arrivals, Receipts
 

@@ -19,8 +19,8 @@ from gossipfl.tasks.failures import training_failures_named
 from gossipfl.tasks.samples import Tree
 from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import ON_ANSWER, ON_CLOCK
-from sims.engine.packing import Packing
 from sims.engine.table import Outcome
+from sims.rows.packing import Packing
 
 __all__ = ["UpdateBlock"]
 

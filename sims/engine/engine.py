@@ -33,10 +33,10 @@ from sims.engine.kept_table import KeptTable
 from sims.engine.models_of_table import ModelsOfTable
 from sims.engine.native_blocks import NativeBlocks
 from sims.engine.native_library import library
-from sims.engine.packing import Packing
 from sims.engine.programme import Compile, Programme
 from sims.engine.table import Outcome, Table
 from sims.engine.workers import Workers, torch_threads
+from sims.rows.packing import Packing
 from sims.world import World
 
 __all__ = ["Arrays", "Engine", "Phases"]

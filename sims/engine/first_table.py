@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from gossipfl.training import Nodes
-from sims.engine.compact import RowForm
 from sims.engine.kept_table import new_kept_table
-from sims.engine.packing import Packing
 from sims.engine.paged_table import new_paged_table
 from sims.engine.spaces import InFiles, InMemory
 from sims.engine.table import Table, new_table
 from sims.errors import NotSimulable
+from sims.rows.forms import RowForm
+from sims.rows.packing import Packing
 from sims.scenario import Scenario
 
 __all__ = ["first_table"]

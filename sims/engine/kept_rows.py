@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sims.engine.compact import Form
 from sims.engine.spaces import InMemory, Space
+from sims.rows.forms import Form
 
 __all__ = ["KeptRows", "Stored"]
 

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from gossipfl.training import Nodes
 from sims.engine.blocks import Blocks
-from sims.engine.compact import RowForm, rounding_keys
 from sims.engine.kept_rows import KeptRows
-from sims.engine.packing import Packing
 from sims.engine.paged_table import read_ahead
 from sims.engine.spaces import Space
 from sims.engine.table import Outcome, Table, spread
+from sims.rows.forms import RowForm, rounding_keys
+from sims.rows.packing import Packing
 
 __all__ = ["KeptTable", "new_kept_table"]
 

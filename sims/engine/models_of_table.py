@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gossipfl.rows import Rows
 from sims.engine.kept_rows import KeptRows, Stored
-from sims.engine.packing import Packing
 from sims.engine.table import Table
+from sims.rows.packing import Packing
 from sims.world import World
 
 __all__ = ["ModelsOfTable"]

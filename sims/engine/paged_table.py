@@ -12,11 +12,11 @@ from torch import Tensor
 
 from gossipfl.training import Nodes
 from sims.engine.blocks import Blocks
-from sims.engine.compact import FullForm
 from sims.engine.kept_rows import KeptRows
-from sims.engine.packing import Packing
 from sims.engine.spaces import InFiles
 from sims.engine.table import Table, spread
+from sims.rows.forms import FullForm
+from sims.rows.packing import Packing
 
 __all__ = ["READ_AHEAD", "PagedTable", "new_paged_table", "read_ahead"]
 

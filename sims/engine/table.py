@@ -16,7 +16,7 @@ from gossipfl.machine import available_memory
 from gossipfl.rows import Rows
 from gossipfl.training import Nodes
 from sims.engine.blocks import Blocks
-from sims.engine.packing import Packing
+from sims.rows.packing import Packing
 
 __all__ = ["Outcome", "Table", "new_table", "spread"]
 
@@ -35,7 +35,7 @@ class Table:
     Parameters
     ----------
     rows : Tensor
-        Models and whatever travels with them (`sims.engine.packing.Packing`), shape ``[places, width]``.
+        Models and whatever travels with them (`sims.rows.packing.Packing`), shape ``[places, width]``.
     ages : Tensor
         Shape ``[places]``, int64; ``[places, parts]`` where parts of models have ages of their own.
     kept : Tensor

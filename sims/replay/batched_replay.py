@@ -17,7 +17,6 @@ from gossipfl.training import Nodes, Trainer
 from sims.compiler.operations import EMIT, ON_ANSWER, ON_CLOCK, ON_RECEIPT
 from sims.compiler.timeline import Window
 from sims.compiler.waves import Waves, compile_waves
-from sims.engine.packing import Packing
 from sims.engine.workers import torch_threads
 from sims.errors import NotSimulable
 from sims.replay.departure import Departure
@@ -25,6 +24,7 @@ from sims.replay.history import History, Step
 from sims.replay.learning import Learning, Learnings, pooled_data
 from sims.replay.lives import LOSS_TOLERANCE, Life, Version
 from sims.replay.sending import Senders, parts_of
+from sims.rows.packing import Packing
 
 __all__ = ["replay_batched"]
 

@@ -14,12 +14,12 @@ from sims.compiler.waves import compile_waves
 from sims.engine.batch_sizes import BatchSizes
 from sims.engine.batching import Batching
 from sims.engine.blocks import block_size, wave_width
-from sims.engine.compact import RowForm
 from sims.engine.groups import groups_of
 from sims.engine.local import NUMBERS_AT_ONCE
-from sims.engine.packing import Packing
 from sims.engine.spaces import space_left
 from sims.errors import NotEnoughDisk, NotEnoughMemory
+from sims.rows.forms import RowForm
+from sims.rows.packing import Packing
 from sims.running.activations import evaluating_bytes, working_bytes
 from sims.running.round_bytes import round_bytes
 from sims.scenario import Scenario

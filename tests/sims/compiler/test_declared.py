@@ -10,7 +10,7 @@ from gossipfl.errors import SettingError
 from sims.compiler.reference import Reference
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
-from sims.engine.packing import Packing
+from sims.rows.packing import Packing
 from sims.running.memory import estimate_memory
 from sims.running.message_driven import MessageDriven
 from tests.sims.compiler.declared import NAME

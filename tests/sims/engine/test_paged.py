@@ -17,10 +17,10 @@ from safetensors.numpy import load_file, save_file
 
 import sims
 from sims.engine import spaces
-from sims.engine.compact import FullForm, RowForm
 from sims.engine.kept_rows import KeptRows
 from sims.engine.spaces import InFiles, InMemory
 from sims.errors import InvalidScenario, NotEnoughDisk, NotSimulable
+from sims.rows.forms import FullForm, RowForm
 from sims.running.arrays import mapped_arrays, write_arrays
 from sims.running.choice import simulation_of
 from tests.sims.worlds import small, world_of
@@ -184,9 +184,9 @@ FILLED = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from sims.engine.compact import FullForm, RowForm
+from sims.rows.forms import FullForm, RowForm
 from sims.engine.kept_rows import KeptRows
-from sims.engine.packing import Packing
+from sims.rows.packing import Packing
 from sims.engine.paged_table import new_paged_table
 from sims.engine.spaces import InFiles
 from sims.errors import NotEnoughDisk

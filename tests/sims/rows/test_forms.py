@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipfl.consensus import consensus_distance
-from sims.engine.compact import BUCKET, RowForm, rounding_keys
 from sims.engine.kept_rows import KeptRows
 from sims.errors import InvalidScenario, NotSimulable
+from sims.rows.forms import BUCKET, RowForm, rounding_keys
 from sims.running import run
 from sims.running.choice import simulation_of
 from tests.sims.worlds import small, world_of
