@@ -36,7 +36,7 @@ def require_share(share: float) -> None:
         valid = isinstance(share, float) and math.isfinite(share) and 0 < share <= 1
     if not valid:
         expected = "a count such as 20, or a fraction such as 0.01"
-        raise SettingError("that is not a share of a row's numbers", expected=expected, got=repr(share))
+        raise SettingError("the share of a row's numbers is out of range", expected=expected, got=repr(share))
 
 
 def chosen_count(share: float, size: int) -> int:

@@ -53,11 +53,13 @@ class ChunkTop(RowCodec):
     def __post_init__(self) -> None:
         if not 2 <= self.chunk <= _LARGEST_CHUNK:
             raise SettingError(
-                "chunks of that size make no sense", expected=f"2 to {_LARGEST_CHUNK}", got=self.chunk
+                "the size of a chunk is out of range", expected=f"2 to {_LARGEST_CHUNK}", got=self.chunk
             )
         if not 1 <= self.count <= self.chunk:
             raise SettingError(
-                "a chunk has not so many numbers", expected=f"a count of 1 to {self.chunk}", got=self.count
+                "a chunk does not have so many numbers",
+                expected=f"a count of 1 to {self.chunk}",
+                got=self.count,
             )
 
     @property

@@ -115,7 +115,7 @@ def require_admitted(headers: Sequence[TensorHeader], specs: Sequence[TensorSpec
     remedy = "Both peers must share the same layout and codec."
     if len(headers) != len(specs):
         raise UnexpectedTensor(
-            "the payload has another number of tensors",
+            "the payload has the wrong number of tensors",
             expected=len(specs),
             got=len(headers),
             remedy=remedy,

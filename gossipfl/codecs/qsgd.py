@@ -48,7 +48,7 @@ class QSGD(BucketCodec):
         BucketCodec.__post_init__(self)
         if not 1 <= self.levels <= _MOST_LEVELS:
             raise SettingError(
-                "so many levels make no sense", expected=f"1 to {_MOST_LEVELS}", got=self.levels
+                "the number of levels is out of range", expected=f"1 to {_MOST_LEVELS}", got=self.levels
             )
 
     @property

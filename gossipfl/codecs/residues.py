@@ -46,7 +46,9 @@ class Residues(RowCodec):
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= _MOST_BITS:
-            raise SettingError("so many bits make no sense", expected=f"1 to {_MOST_BITS}", got=self.bits)
+            raise SettingError(
+                "the number of bits is out of range", expected=f"1 to {_MOST_BITS}", got=self.bits
+            )
 
     @property
     def name(self) -> str:

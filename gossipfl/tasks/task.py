@@ -165,7 +165,9 @@ class Task:
         """
         if averaging not in ("frozen_a", "factors"):
             raise InvalidTask(
-                "adapters cannot be averaged so", expected="'frozen_a' or 'factors'", got=repr(averaging)
+                "adapters cannot be averaged that way",
+                expected="'frozen_a' or 'factors'",
+                got=repr(averaging),
             )
         if adapters is not None and averaging == "frozen_a" and options.get("start") == "independent":
             raise InvalidTask(

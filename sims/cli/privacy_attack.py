@@ -58,7 +58,7 @@ def attack(
     require_accounting()
     require_delta(delta)
     if not 0 < confidence < 1:
-        raise SettingError("a confidence is a probability", expected="between 0 and 1", got=confidence)
+        raise SettingError("a confidence level is a probability", expected="between 0 and 1", got=confidence)
     homes = homes_of(sources, overrides=overrides or ())
     with Console(stderr=True, quiet=json_output).status("") as status:
         if homes:

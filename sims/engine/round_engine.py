@@ -136,7 +136,7 @@ class RoundEngine:
         )
         if self.algorithm.requirements.server and failures_of(scenario) and self.nodes.auxiliary:
             raise NotSimulable(
-                f"churn: {section.name} keeps numbers of its server at the nodes, and the absent lack them",
+                f"churn: {section.name} keeps numbers of its server at the nodes, which absent ones would lack",
                 remedy="Leave churn out, or choose fedavg.",
             )
 

@@ -126,7 +126,7 @@ def fleet_report(directory: Path, *, on_time: Callable[[float], None] = lambda r
     process = scenario.churn.process
     if not isinstance(process, ChargingChurn):
         raise InvalidScenario(
-            "a report of phones is for phones that charge",
+            "only phones that charge have this report",
             expected='churn.process.kind = "charging"',
             got=process.kind,
         )

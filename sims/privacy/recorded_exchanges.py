@@ -313,7 +313,7 @@ def _require_linear(name: str, exchange: AnyExchange, *, width: int) -> None:
             "Choose an algorithm that does not.",
         )
     elif exchange.rows.shape[1] < width:
-        what, remedy = f"{name!r} sends parts of its rows alone", "Choose an algorithm that sends whole rows."
+        what, remedy = f"{name!r} sends only parts of its rows", "Choose an algorithm that sends whole rows."
     elif isinstance(exchange, NeighbourRows):
         what = f"{name!r} combines its neighbours' rows by a rule that is not linear in them"
         remedy = "Choose an algorithm that averages."

@@ -232,7 +232,8 @@ def report_of(
     other = (apart != 0) & (values > 0)
     if not other.any():
         raise NotAccountable(
-            "there is nobody to learn of", expected="another node than the observers with something private"
+            "there is nobody to learn about",
+            expected="another node than the observers with something private",
         )
     place = np.unravel_index(np.argmax(np.where(other, matrix, -1.0)), matrix.shape)
     return PrivacyReport(

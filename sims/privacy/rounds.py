@@ -152,7 +152,7 @@ class _Rounds:
         width = probe.nodes.rows.shape[1]
         if exchange.rows.shape[1] < width:
             raise NotAccountable(
-                f"{name!r} sends parts of its rows alone", remedy="Choose an algorithm that sends whole rows."
+                f"{name!r} sends only parts of its rows", remedy="Choose an algorithm that sends whole rows."
             )
         if self.sums is not None:
             return  # they are known once they are drawn

@@ -44,7 +44,7 @@ class MessageDriven(Simulation):
     ) -> None:
         if scenario.masked_sums is not None:
             raise NotSimulable(
-                f"masked_sums are of rounds, and {scenario.algorithm.name!r} is message-driven",
+                f"masked_sums are for rounds, and {scenario.algorithm.name!r} is message-driven",
                 remedy="Leave the table out, or choose an algorithm such as d_psgd.",
             )
         indptr, indices = neighbours or neighbour_lists(scenario, class_counts=world.class_counts)

@@ -65,7 +65,7 @@ class Runner:
                 f"the models in the checkpoint of {directory.path} have another size",
                 expected=f"{self.world.layout.size} numbers: without what is frozen",
                 got=size,
-                remedy="Resume it with the version of gossipfl that began it, or start it again.",
+                remedy="Resume it with the version of gossipfl that started it, or start it again.",
             )
         self.simulation.restore(arrays)
         self.records.restore(evaluations, nodes)

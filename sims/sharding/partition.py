@@ -67,9 +67,7 @@ def divided(n: int, shards: int, pattern: csr_array | None) -> Partition:
     Scientific Computing 20, 1998.
     """
     if not 1 <= shards <= n:
-        raise InvalidScenario(
-            "a simulation has at least a node a shard", expected=f"1 … {n} shards", got=shards
-        )
+        raise InvalidScenario("every shard needs at least one node", expected=f"1 … {n} shards", got=shards)
     in_order = np.arange(n) * shards // n
     if pattern is None or shards == 1 or not pattern.nnz:
         everybody = n * (n - 1) if pattern is None else pattern.nnz

@@ -81,8 +81,8 @@ class _Memories:
         found = json_of(state[_MEMORY].tobytes())
         if "samples" not in found:
             raise NotSimulable(
-                "the checkpoint is of an earlier version, which kept what gates remember of all nodes together",
-                remedy="Go on with it on one machine, without --shards.",
+                "the checkpoint is of an earlier version, which kept the memories of all nodes' gates together",
+                remedy="Continue it on one machine, without --shards.",
             )
         arrays = np.split(state[_SAMPLES], np.cumsum(state[_LENGTHS].astype(np.int64))[:-1])
         ends = np.cumsum([0, *found["samples"]])

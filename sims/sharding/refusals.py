@@ -32,8 +32,8 @@ def _require_rows_apart(name: str, algorithm: RoundAlgorithm) -> None:
     found = differs_alone(algorithm)
     if found is not None:
         raise NotSimulable(
-            f"{name!r} uses rows of other nodes without an exchange: in a shard by itself {found}",
-            expected="a round that depends on others by what its exchanges return alone",
+            f"{name!r} uses rows of other nodes without an exchange: in a shard alone {found}",
+            expected="a round that depends on others only through what its exchanges return",
             remedy=_HERE,
         )
 

@@ -61,7 +61,7 @@ def _placed(name: str, elsewhere: bool) -> str:
     if elsewhere:
         what = "a tracking URI, or an absolute path" if takes_uri else "an absolute path"
         raise InvalidCallback(
-            f"{tracker} would write to files of the machine that happens to do a run",
+            f"{tracker} would write to files on whichever machine does a run",
             expected=f"{tracker}:PLACE, {what} on a disk that all machines share",
             got=name,
         )

@@ -138,7 +138,7 @@ class RayWorkers:
                 raise ClusterUnreachable(
                     "the connection to the Ray cluster was lost",
                     got=error,
-                    remedy="Go on with --resume, here or there: what has come back is kept.",
+                    remedy="Continue with --resume, here or there: what has come back is kept.",
                 ) from error
             finally:
                 self._end(board)

@@ -94,7 +94,7 @@ def neighbour_lists(scenario: Scenario, *, class_counts: ClassCounts | None = No
         )
     if read.weights is not None:
         raise InvalidScenario(
-            f"topology.weights: {scenario.algorithm.name!r} is message-driven, and links have no weights in it",
+            f"topology.weights: {scenario.algorithm.name!r} is message-driven, and its links have no weights",
             remedy="Leave weights out.",
         )
     return graph.indptr.astype(np.int64), graph.indices.astype(np.int32)

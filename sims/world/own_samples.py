@@ -85,7 +85,7 @@ def tests_of_owners(scenario: Scenario, seen: list[Dataset]) -> list[tuple[Tree,
     nodes, owners = scenario.population.nodes, seen[0].test_owners
     if scenario.task.partition != "natural" or owners is None or len(seen) > 1:
         raise InvalidScenario(
-            "evaluate.own: it is not known whose each test sample is",
+            "evaluate.own: nothing says whose sample each test sample is",
             expected='partition = "natural", and a task whose Dataset has test_owners',
             got=f"partition {scenario.task.partition!r}, {'no test_owners' if owners is None else 'test_owners'}",
             remedy="With [[task.nodes]] every node is measured on its own samples as it is.",

@@ -53,7 +53,7 @@ def parts_of(scenario: Scenario, dataset: Dataset, *, kept: NDArray[np.int64] | 
     if section.partition == "natural":
         if dataset.owners is None:
             raise InvalidScenario(
-                "task.partition: the data do not say whose each sample is",
+                "task.partition: the data do not say who owns each sample",
                 expected="a task whose Dataset has owners, such as next-word",
                 got="natural",
             )
@@ -176,7 +176,7 @@ def _owners(path: Path, column: str | None) -> NDArray[Any]:
     name = column or table.columns[0]
     if name not in table.columns or (column is None and len(table.columns) > 1):
         raise InvalidScenario(
-            f"task.partition: it is not known which column of {path} holds the owners",
+            f"task.partition: nothing says which column of {path} holds the owners",
             expected=f"column = one of {', '.join(table.columns)}",
             got=repr(column),
         )

@@ -98,7 +98,7 @@ def _drawn(seed: int, inputs: Tree, targets: Tree, *, nodes: int, each: int) -> 
     needed, available = np.dtype(np.int64).itemsize * nodes * (each + 2), available_memory()
     if needed > available:  # before anything else of the nodes is known
         raise NotEnoughMemory(
-            "which samples each node has would not fit into memory",
+            "the lists of all nodes' samples would not fit into memory",
             expected=f"at most {available / 2**30:.1f} GiB",
             got=f"{needed / 2**30:.1f} GiB, for {nodes:,} nodes with {each:,} samples each",
             remedy="Simulate fewer nodes, or choose a smaller task.samples_per_node.",

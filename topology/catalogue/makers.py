@@ -48,12 +48,12 @@ def d_cliques_of_classes(  # noqa: PLR0917 - in the order of unnamed values
     Raises
     ------
     InvalidParameter
-        If `n` or `classes` is below 1, or there is not one label per node.
+        If `n` or `classes` is below 1, or there must be one label per node.
     """
     n, classes = check_at_least("n", n, 1), check_at_least("classes", classes, 1)
     given = np.arange(n) % classes if labels is None else np.asarray(labels)
     if len(given) != n:
-        raise InvalidParameter("there is not one label per node", expected=f"{n} labels", got=len(given))
+        raise InvalidParameter("there must be one label per node", expected=f"{n} labels", got=len(given))
     words: Any = between.replace("-", " ")
     return d_cliques(given, clique_size=clique_size, between=words, swaps=swaps, seed=seed)
 
@@ -111,6 +111,8 @@ def adaptive_matching_of_file(  # noqa: PLR0917 - in the order of unnamed values
     n, recent = check_at_least("n", n, 1), check_at_least("recent", recent, 1)
     read = read_matrix(Path(bandwidth))
     if read.shape[0] != n or read.shape[1] != n:  # before a sparse one becomes as large as it claims to be
-        raise InvalidParameter("bandwidths are of another number of nodes", expected=(n, n), got=read.shape)
+        raise InvalidParameter(
+            "the bandwidths are for another number of nodes", expected=(n, n), got=read.shape
+        )
     links = read if isinstance(read, np.ndarray) else read.toarray()
     return adaptive_matching(links, threshold, recent, matching, seed)

@@ -85,7 +85,7 @@ class GossipLearning(MessageAlgorithm):
             )
         if self.sharing.kind != "whole" and self.merge != "MU":
             raise SettingError(
-                "parts of models can be merged, and not replace whole models",
+                "parts of models can only be merged: they cannot replace whole models",
                 expected="merge = 'MU' with partitioned or subsampled sharing",
                 got=self.merge,
             )

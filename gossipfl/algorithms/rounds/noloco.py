@@ -114,14 +114,14 @@ class NoLoCo(RoundAlgorithm):
             )
         if self.bits is None and self.share < 1:
             raise SettingError(
-                "noloco: share is of numbers that are sent in few bits",
+                "noloco: share applies only to numbers that are sent in few bits",
                 expected="bits beside share",
                 got=f"share = {self.share:g} without bits",
                 remedy="For a share of numbers in full use [[outgoing]] with kind = 'mask'.",
             )
         if self.bits is None and self.reach != _REACH:
             raise SettingError(
-                "noloco: reach is of numbers that are sent in few bits",
+                "noloco: reach applies only to numbers that are sent in few bits",
                 expected="bits beside reach",
                 got=f"reach = {self.reach:g} without bits",
             )

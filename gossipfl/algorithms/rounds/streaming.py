@@ -98,7 +98,7 @@ class Streaming(RoundAlgorithm):
         """Begin with φ = θ and m = 0; everyone has the first node's model where all average."""
         if self.fragments > shared_size:
             raise SettingError(
-                "streaming: a model has not so many fragments",
+                "streaming: a model cannot have so many fragments",
                 expected=f"at most {shared_size}, its shared numbers",
                 got=self.fragments,
             )

@@ -136,7 +136,7 @@ def _in_rounds(run: Run) -> Scenario:
         done = read_records(Home(home).records).filter(pl.col("kind") == "round")
         rounds = max([rounds, *done["event"].to_list()])
     if not rounds:
-        raise GossipflError("the peers did no round")
+        raise GossipflError("the peers completed no round")
     return Scenario.model_validate(
         {
             "name": run.name,

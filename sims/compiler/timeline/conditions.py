@@ -180,7 +180,7 @@ def conditions_of(
     n, network = scenario.population.nodes, scenario.network
     if network.deadline is not None:
         raise InvalidScenario(
-            f"network.deadline is of rounds, and {scenario.algorithm.name!r} is message-driven",
+            f"network.deadline is for rounds, and {scenario.algorithm.name!r} is message-driven",
             remedy="Leave it out.",
         )
     bits = 8 * message_bytes
@@ -233,7 +233,7 @@ def _links_of(scenario: Scenario, numbers: list[int]) -> dict[str, Any]:
     of_rounds = [("shared", bool(section.shared)), ("both_ways", section.both_ways < 1)]
     for name in (name for name, given in of_rounds if given):
         raise InvalidScenario(
-            f"network.links.{name} is of rounds: of message-driven algorithms each message has its path to itself",
+            f"network.links.{name} is for rounds: message-driven algorithms give each message its path to itself",
             remedy="Leave it out, or choose an algorithm that runs in rounds.",
         )
     links = links_of(scenario.network, seed=scenario.seed, numbers=numbers)

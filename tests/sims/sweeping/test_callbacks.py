@@ -103,7 +103,7 @@ def test_parts_of_a_job_array_tell_them(own, tmp_path):
     ],
 )
 def test_a_tracker_whose_files_would_stay_on_a_machine_of_the_cluster_is_refused(name, tmp_path):
-    with pytest.raises(InvalidCallback, match=rf"of the machine that happens to do a run; .*; got {name}$"):
+    with pytest.raises(InvalidCallback, match=rf"on whichever machine does a run; .*; got {name}$"):
         sims.sweep(sweep_of(), out=tmp_path / "out", on="ray", callbacks=[name])
     assert not (tmp_path / "out").exists()
 

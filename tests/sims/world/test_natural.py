@@ -53,7 +53,7 @@ def test_owners_stay_with_their_samples_where_some_are_held_out():
 def test_what_is_not_natural_is_named():
     with pytest.raises(InvalidScenario, match="each owner of samples is a node; expected 3 nodes; got 4"):
         build_world(scenario(nodes=4))
-    with pytest.raises(InvalidScenario, match="do not say whose each sample is"):
+    with pytest.raises(InvalidScenario, match="do not say who owns each sample"):
         build_world(scenario(owners="false"))
 
 
@@ -74,7 +74,7 @@ def test_test_samples_without_owners_are_named():
         text = scenario(more="[evaluate]\nown = true\n", **{k: v for k, v in changes.items() if k == "tests"})
         if "more" in changes:
             text = text.model_copy(update={"task": text.task.model_copy(update={"partition": "iid"})})
-        with pytest.raises(InvalidScenario, match=r"it is not known whose each test sample is.*natural"):
+        with pytest.raises(InvalidScenario, match=r"nothing says whose sample each test sample is.*natural"):
             build_world(text)
     with pytest.raises(InvalidScenario, match=r"every owner needs test samples.*1 of them without any"):
         build_world(scenario(tests="[0, 0, 2]", more="[evaluate]\nown = true\n"))

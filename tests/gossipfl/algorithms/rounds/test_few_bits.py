@@ -231,7 +231,7 @@ def test_hostile_residues_are_refused():
         codec.decode(received(codec.encode(torch.arange(9.0))), 5)
     with pytest.raises(NonFiniteUpdate):
         codec.encode(torch.tensor([float("nan")]))
-    with pytest.raises(SettingError, match="so many bits"):
+    with pytest.raises(SettingError, match="number of bits"):
         Residues(17)
 
 
@@ -242,8 +242,8 @@ def test_hostile_residues_are_refused():
         ({"bits": 2, "share": 0.0}, "share is out of range"),
         ({"bits": 2, "reach": 0.0}, "reach is out of range"),
         ({"bits": 2, "reach": math.inf}, "reach is out of range"),
-        ({"share": 0.5}, "share is of numbers that are sent in few bits"),
-        ({"reach": 3.0}, "reach is of numbers that are sent in few bits"),
+        ({"share": 0.5}, "share applies only to numbers that are sent in few bits"),
+        ({"reach": 3.0}, "reach applies only to numbers that are sent in few bits"),
         ({"bits": 2, "pull": 0.5}, "sends residues"),
         ({"bits": 2, "weighting": "steps"}, "sends residues"),
     ],
