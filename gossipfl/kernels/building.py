@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import os
@@ -16,7 +17,7 @@ import torch
 
 from gossipfl.caches import code_directory, is_ours
 
-__all__ = ["built", "has_compiler", "has_failed", "vector_flags"]
+__all__ = ["built", "fields", "has_compiler", "has_failed", "loaded", "source_of", "vector_flags"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,25 @@ def built(name: str, source: str, flags: Sequence[str] = (), *, depends_on: str 
                 _FAILED.add(name)
             raise
     return place
+
+
+def source_of(name: str) -> str:
+    """A kernel of this package in C++, after what all of them share."""
+    return "".join(Path(__file__).with_name(f"{part}.cpp").read_text() for part in ("vectors", name))
+
+
+def loaded(name: str, source: str, *, otherwise: str) -> ctypes.CDLL | None:
+    """A library for this processor's vectors; None, and a message that says ``otherwise``, if there is none."""
+    try:
+        return ctypes.CDLL(str(built(name, source, vector_flags())))
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.info("%s: %s", otherwise, error)
+        return None
+
+
+def fields(names: str, kind: type) -> list[tuple[str, type]]:
+    """Fields of one kind of a structure that a library reads."""
+    return [(name, kind) for name in names.split()]
 
 
 def _compiler() -> str | None:

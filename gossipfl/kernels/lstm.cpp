@@ -6,11 +6,6 @@
 //
 // Units are padded to whole vectors: a padded unit has weights of zero, and so state and gradients of zero.
 
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <new>
-
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("O3", "fp-contract=fast")
@@ -18,17 +13,15 @@
 
 namespace lstm {
 
+using namespace vectors;
+
 #ifdef __AVX512F__
-constexpr int kLanes = 16, kGateRows = 4, kRows = 8;
+constexpr int kGateRows = 4, kRows = 8;
 #else
-constexpr int kLanes = 8, kGateRows = 2, kRows = 4;
+constexpr int kGateRows = 2, kRows = 4;
 #endif
 constexpr int kKept = 5;      // of each unit and step: entry, forget, new, out, cell
 constexpr int64_t kPadded = 16;  // units are kept in multiples of this, whatever a vector's width
-
-typedef float Vector __attribute__((vector_size(4 * kLanes)));
-typedef float Anywhere __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-typedef int32_t Bits __attribute__((vector_size(4 * kLanes)));
 
 // Strides are in numbers. Of weights, biases and states only the row's stride is free.
 struct Layer {
@@ -63,45 +56,6 @@ struct Gradients {
   float *by_of_input, *by_of_state, *by_bias, *by_hidden, *by_cell;
 };
 
-inline Vector load(const float* from) { return *reinterpret_cast<const Anywhere*>(from); }
-inline void store(float* to, Vector values) { *reinterpret_cast<Anywhere*>(to) = values; }
-
-inline Vector load_some(const float* from, int64_t count) {
-  if (count >= kLanes) return load(from);
-  float found[kLanes] = {};
-  for (int64_t lane = 0; lane < count; ++lane) found[lane] = from[lane];
-  return load(found);
-}
-
-inline void store_some(float* to, Vector values, int64_t count) {
-  if (count >= kLanes) return store(to, values);
-  float found[kLanes];
-  store(found, values);
-  for (int64_t lane = 0; lane < count; ++lane) to[lane] = found[lane];
-}
-
-inline Vector clamped(Vector x, float most) {  // NaN stays
-  const Vector high = Vector{} + most, low = -high;
-  x = x > high ? high : x;
-  return x < low ? low : x;
-}
-
-// e^x of Cephes: 2^n times a polynomial of what is left.
-inline Vector exponential(Vector x) {
-  constexpr float kShift = 12582912.0f;  // its last digit is 1: added, it rounds
-  x = clamped(x, 87.0f);
-  const Vector shifted = x * 1.44269504088896341f + kShift, n = shifted - kShift;
-  const Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const Bits power = (reinterpret_cast<Bits>(shifted) << 23) + 0x3f800000;
-  return p * reinterpret_cast<Vector>(power);
-}
-
 inline Vector sigmoid(Vector x) { return 1.0f / (1.0f + exponential(-x)); }
 
 // Rational approximation of Eigen, within a few units of the last digit.
@@ -120,34 +74,9 @@ inline Vector hyperbolic_tangent(Vector x) {
   return x * p / q;
 }
 
-inline int64_t vectors_of(int64_t numbers) { return (numbers + kLanes - 1) / kLanes; }
-
 inline int64_t kept_numbers(int64_t steps, int64_t samples, int64_t units) {
   return steps * samples * kKept * ((units + kPadded - 1) / kPadded * kPadded);
 }
-
-// Memory of one call, zero at first: what is padded stays so.
-class Room {
- public:
-  explicit Room(int64_t numbers) {
-    const size_t bytes = (size_t(numbers) * 4 + 63) / 64 * 64;
-    memory_ = static_cast<float*>(std::aligned_alloc(64, bytes ? bytes : 64));
-    if (!memory_) throw std::bad_alloc();
-    std::memset(memory_, 0, bytes);
-    next_ = memory_;
-  }
-  ~Room() { std::free(memory_); }
-  Room(const Room&) = delete;
-  Room& operator=(const Room&) = delete;
-  float* take(int64_t numbers) {
-    float* taken = next_;
-    next_ += numbers;
-    return taken;
-  }
-
- private:
-  float *memory_, *next_;
-};
 
 // Forward
 

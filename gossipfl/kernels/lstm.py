@@ -7,22 +7,16 @@ as `torch.nn.LSTM` has them. Each row is computed by itself, so its numbers do n
 from __future__ import annotations
 
 import ctypes
-import logging
-import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gossipfl.kernels.building import built, vector_flags
+from gossipfl.kernels.building import fields, loaded, source_of
 
 __all__ = ["OPERATORS", "is_available", "source"]
 
-logger = logging.getLogger(__name__)
-
-_SOURCE = Path(__file__).with_suffix(".cpp")
 _INTERFACE = """
 extern "C" int lstm_forward(const lstm::Layer* layer) { return lstm::forward(*layer); }
 extern "C" int lstm_backward(const lstm::Layer* layer, const lstm::Gradients* by) {
@@ -45,25 +39,21 @@ _LIBRARY.define(
 OPERATORS = torch.ops.gossipfl.lstm_layer.default, torch.ops.gossipfl.lstm_layer_backward.default
 
 
-def _fields(text: str, kind: type) -> list[tuple[str, type]]:
-    return [(name, kind) for name in text.split()]
-
-
 class _Layer(ctypes.Structure):
     """A layer, as in the source."""
 
     _fields_ = [
-        *_fields("rows steps samples width units reverse", ctypes.c_int64),
+        *fields("rows steps samples width units reverse", ctypes.c_int64),
         ("inputs", ctypes.c_void_p),
-        *_fields("inputs_row inputs_step inputs_sample", ctypes.c_int64),
+        *fields("inputs_row inputs_step inputs_sample", ctypes.c_int64),
         *(
             field
             for name in ["of_input", "of_state", "input_bias", "state_bias", "hidden", "cell"]
             for field in ((name, ctypes.c_void_p), (f"{name}_row", ctypes.c_int64))
         ),
         ("outputs", ctypes.c_void_p),
-        *_fields("outputs_step outputs_sample", ctypes.c_int64),
-        *_fields("last_cell kept", ctypes.c_void_p),
+        *fields("outputs_step outputs_sample", ctypes.c_int64),
+        *fields("last_cell kept", ctypes.c_void_p),
     ]
 
 
@@ -72,21 +62,20 @@ class _Gradients(ctypes.Structure):
 
     _fields_ = [
         ("by_outputs", ctypes.c_void_p),
-        *_fields("by_outputs_row by_outputs_step by_outputs_sample", ctypes.c_int64),
+        *fields("by_outputs_row by_outputs_step by_outputs_sample", ctypes.c_int64),
         ("by_last_cell", ctypes.c_void_p),
         ("by_last_cell_row", ctypes.c_int64),
         ("by_inputs", ctypes.c_void_p),
-        *_fields("by_inputs_step by_inputs_sample", ctypes.c_int64),
-        *_fields("by_of_input by_of_state by_bias by_hidden by_cell", ctypes.c_void_p),
+        *fields("by_inputs_step by_inputs_sample", ctypes.c_int64),
+        *fields("by_of_input by_of_state by_bias by_hidden by_cell", ctypes.c_void_p),
     ]
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    try:
-        found = ctypes.CDLL(str(built("lstm", source() + _INTERFACE, vector_flags())))
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.info("recurrent layers are computed by torch's operators: %s", error)
+    what = "recurrent layers are computed by torch's operators"
+    found = loaded("lstm", source() + _INTERFACE, otherwise=what)
+    if found is None:
         return None
     found.lstm_forward.argtypes = [ctypes.POINTER(_Layer)]
     found.lstm_backward.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradients)]
@@ -96,7 +85,7 @@ def _library() -> ctypes.CDLL | None:
 @cache
 def source() -> str:
     """The kernels in C++."""
-    return _SOURCE.read_text()
+    return source_of("lstm")
 
 
 def is_available() -> bool:

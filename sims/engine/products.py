@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from gossipfl.kernels.building import built, vector_flags
-from sims.engine.compiled_lstm import shims_source
+from sims.engine import compiled_lstm, compiled_scores
 from sims.engine.graph_passes import is_call, shape_of
 
 __all__ = [
@@ -138,7 +138,8 @@ def _source() -> str:
 @cache
 def source_digest() -> str:
     """What compiled programmes depend on here."""
-    return hashlib.sha256((_source() + _SHIM + shims_source()).encode()).hexdigest()[:16]
+    text = _source() + _SHIM + compiled_lstm.shims_source() + compiled_scores.shims_source()
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def product_shims(graph: GraphModule) -> dict[Any, list[str]]:

@@ -32,6 +32,7 @@ from sims.engine.attention_passes import attention_as_products
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_lstm import lstm_shims
 from sims.engine.compiled_passes import for_the_compiler
+from sims.engine.compiled_scores import score_shims
 from sims.engine.gil_free import Unlocked, unlocked_runners
 from sims.engine.graph_passes import classes_first
 from sims.engine.kept_graphs import forget, keep, kept, place_of
@@ -42,6 +43,7 @@ from sims.engine.products import (
     with_products,
     without_products,
 )
+from sims.engine.score_passes import scores_at_targets
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
 
@@ -196,8 +198,11 @@ class Programme:
             )
             return None
         try:
-            rewritten = classes_first(attention_as_products(copy.deepcopy(graph)))
-            if arguments[0].device.type == "cpu":
+            rewritten = copy.deepcopy(graph)
+            if is_on_cpu := arguments[0].device.type == "cpu":
+                scores_at_targets(rewritten)
+            classes_first(attention_as_products(rewritten))
+            if is_on_cpu:
                 traced_products(rewritten)
             trials.require(rewritten)
         except Exception as error:
@@ -288,7 +293,7 @@ class Programme:
         dynamic = [{0: torch.export.Dim.DYNAMIC} if k in growing else None for k in range(len(arguments))]
 
         def make(graph: GraphModule) -> None:
-            shims = {**product_shims(graph), **lstm_shims(graph)}
+            shims = {**product_shims(graph), **lstm_shims(graph), **score_shims(graph)}
             options = {**_OPTIONS, **({_SHIMS: shims} if shims else {})}
             with tempfile.TemporaryDirectory(dir=package.parent) as folder, torch.no_grad():
                 exported = torch.export.export(graph, arguments, dynamic_shapes=tuple(dynamic))
