@@ -126,7 +126,7 @@ def text_of(line: str) -> str:
         values = json_of(line)
         when = datetime.fromisoformat(values["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         return f"{when} {values['level'].upper()} {values['message']}"
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return line
 
 
@@ -135,6 +135,6 @@ def _is_journal() -> bool:
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         found = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return False
     return (device, inode) == (str(found.st_dev), str(found.st_ino))

@@ -174,7 +174,7 @@ def bandwidths(
     from gossipfl.peer.store.home import Home
 
     places = [Home(home) for home in homes]
-    statuses = [read_status(place.status) for place in places]
+    statuses = [read_status(place.status, whole=False) for place in places]
     members = [str(status["peer_id"]) for status in statuses]
     matrix = link_matrix(members, statuses, [read_examination(place) for place in places])
     unseen = np.argwhere(np.isnan(matrix))

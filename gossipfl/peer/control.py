@@ -73,7 +73,7 @@ def read_requests(path: Path) -> Requests:
             leaves=None if leaves is None else int(leaves),
             examination=int(values.get("examination", 0)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise HomeError(
             f"{path} is damaged", got=repr(content[:40]), remedy="Delete it, or run gossipfl peer resume."
         ) from error

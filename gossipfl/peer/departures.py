@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, int]:
     try:
         found = json_of(path.read_bytes()[:_MOST_BYTES])["days"]
         days = {date.fromisoformat(day).isoformat(): sent for day, sent in found.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, OverflowError, LookupError, TypeError, AttributeError):
         return {}
     if not all(type(sent) is int and sent >= 0 for sent in days.values()):
         return {}

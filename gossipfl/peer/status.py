@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,16 @@ from gossipfl.peer.permission import Permission
 from topology.parsing import json_of
 
 __all__ = ["PeerStatus", "read_status", "write_status"]
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "tuple": list,
+    "list": list,
+    "Mapping": dict,
+    "Permission": dict,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +131,14 @@ def write_status(path: Path, status: PeerStatus) -> None:
     write_atomically(path, json.dumps(status.to_dict()).encode(), durable=False)
 
 
-def read_status(path: Path) -> dict[str, Any]:
+def read_status(path: Path, *, whole: bool = True) -> dict[str, Any]:
     """Read a status file.
+
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        Whether it must have all that a status of this version has.
 
     Raises
     ------
@@ -140,6 +156,34 @@ def read_status(path: Path) -> dict[str, Any]:
         raise HomeError(f"{path} cannot be read", got=error.strerror) from error
     except ValueError as error:
         raise HomeError(f"{path} is damaged", got=str(error), remedy="Restart the peer.") from error
-    if not isinstance(values, dict):
-        raise HomeError(f"{path} is damaged", got=type(values).__name__, remedy="Restart the peer.")
-    return values
+    wrong = "no table" if not isinstance(values, dict) else next(_wrong_values(values, whole=whole), None)
+    if wrong is not None:
+        raise HomeError(f"{path} is damaged", got=wrong, remedy="Restart the peer.")
+    return dict(values)
+
+
+def _wrong_values(values: Mapping[str, Any], *, whole: bool) -> Iterator[str]:
+    """What is missing, or of another kind than in any status."""
+    for each in fields(PeerStatus):
+        declared, value = str(each.type), values.get(each.name)
+        if each.name not in values:
+            if (
+                (whole or each.name == "peer_id")
+                and each.default is MISSING
+                and each.default_factory is MISSING
+            ):
+                yield f"no {each.name}"
+            continue
+        kind, _, entry = declared.partition("[")
+        may_be_none = "None" in declared or each.name == "loss"  # NaN is written as null
+        if value is None and may_be_none:
+            continue
+        if not isinstance(value, _KINDS[kind.split()[0]]):
+            yield f"{each.name}: {type(value).__name__}"
+        elif isinstance(value, list):
+            wanted = dict if entry.startswith("dict") else str
+            yield from (
+                f"{each.name}: a list with {type(one).__name__}"
+                for one in value
+                if not isinstance(one, wanted)
+            )

@@ -112,7 +112,15 @@ class CommonStatistics:
                 f"there are no common statistics in {file} yet",
                 remedy="Gather them with the other members: gossipfl stats gather.",
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, GossipflError) as error:
+        except (
+            OSError,
+            ValueError,
+            OverflowError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            GossipflError,
+        ) as error:
             raise InvalidTask(
                 f"the common statistics in {file} cannot be read",
                 expected="a file that gossipfl stats gather wrote",

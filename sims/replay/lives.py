@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from gossipfl.codecs import message_key
 from gossipfl.errors import GossipflError
+from gossipfl.files import named_errors
 from gossipfl.peer import Home
 from gossipfl.settings import PeerSettings
 from sims.replay.errors import TornRecords
@@ -222,7 +223,8 @@ def rounded_otherwise(lives: Iterable[Life]) -> bool:
 def record_lines(paths: Iterable[Path]) -> Iterator[tuple[Path, int, bytes]]:
     """All whole lines of some files in order, each with its file and its number there."""
     for path in paths:
-        content = path.read_bytes()
+        with named_errors(f"the records in {path} cannot be read"):
+            content = path.read_bytes()
         for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
             yield path, number, line
 
@@ -251,7 +253,7 @@ def required_whole(place: Callable[[], str], what: str = "record") -> Iterator[N
         yield
     except GossipflError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         got = f"{type(error).__name__}: {error}"
         if isinstance(error, ValidationError):
             got = first_mistake(error)

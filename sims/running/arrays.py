@@ -69,7 +69,7 @@ def mapped_arrays(file: Path) -> dict[str, NDArray[Any]]:
                 name: _mapped(file, 8 + length, _DTYPES[form["dtype"]], form["shape"], form["data_offsets"])
                 for name, form in header.items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             raise SafetensorError(str(error)) from error
 
 

@@ -88,7 +88,15 @@ class SweepDirectory(ResultsDirectory):
                 return None
             evaluations, seconds = pl.read_parquet(run / "evaluations.parquet"), float(summary["seconds"])
             last, _ = (float(evaluations[name][-1]) for name in ("round", "loss_mean"))
-        except (OSError, ValueError, KeyError, TypeError, IndexError, pl.exceptions.PolarsError):
+        except (
+            OSError,
+            ValueError,
+            OverflowError,
+            KeyError,
+            TypeError,
+            IndexError,
+            pl.exceptions.PolarsError,
+        ):
             return None
         stop = job.scenario.stop
         if last < stop.rounds and stop.accuracy is None:

@@ -207,7 +207,7 @@ class Acquaintances:
                 require_sound(descriptor)
                 met_at, try_at = float(each["met_at"]), float(each["try_at"])
                 tries = int(each["tries"])
-            except (KeyError, TypeError, ValueError, GossipflError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError, GossipflError) as error:
                 logger.warning("skipped an invalid entry among peers met earlier: %s", repr(error)[:200])
                 continue
             known = self._all.get(descriptor.peer_id)
@@ -222,7 +222,7 @@ class Acquaintances:
         try:
             with self.path.open("rb") as file:
                 self.restore(list(json_of(file.read(_MOST_BYTES))["peers"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
             logger.warning("%s is damaged, so peers met earlier are forgotten: %s", self.path, error)
 
     async def keep_for_ever(self, period: float) -> None:

@@ -243,7 +243,7 @@ class AddressBook:
         for each in values:
             try:
                 descriptor, scope = descriptor_from(each)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 logger.warning("skipped an invalid entry of the checkpoint's view: %s", repr(error))
                 continue
             self.learn([descriptor], teller="the checkpoint", scope=scope)

@@ -65,7 +65,7 @@ class HomeOfMember:
     def has_met(self, peer_id: str) -> bool:
         """Return whether this peer has admitted another, or its last status names it."""
         try:
-            met = read_status(self.home.status).get("peers", [])
+            met = read_status(self.home.status, whole=False).get("peers", [])
         except GossipflError:
             met = []
         return peer_id in {
@@ -83,7 +83,7 @@ class HomeOfMember:
         """
         network = load_settings(self.home.settings).network
         try:
-            running = read_status(self.home.status).get("addresses", [])
+            running = read_status(self.home.status, whole=False).get("addresses", [])
         except GossipflError:
             running = []
         if running:

@@ -69,7 +69,7 @@ def read_entry(store: MembershipStore, number: bytes) -> Entry | None:
     path = store.invitations_directory / f"{number.hex()}.json"
     try:
         return Entry(**json_of(path.read_bytes())) if path.is_file() else None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, TypeError) as error:
         raise NotAMember("the invitation cannot be read here", got=type(error).__name__) from error
 
 
@@ -209,7 +209,7 @@ def _entries(store: MembershipStore) -> list[tuple[Entry, Signed | None]]:
         try:
             entry = Entry(**json_of(content))
             certificate = Signed.from_bytes(bytes.fromhex(entry.certificate)) if entry.certificate else None
-        except (ValueError, TypeError, GossipflError) as error:
+        except (ValueError, OverflowError, TypeError, GossipflError) as error:
             raise MembershipError(f"{path} is damaged", got=str(error)) from error
         entries.append((entry, certificate))
     return entries

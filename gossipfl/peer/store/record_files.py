@@ -94,7 +94,7 @@ def read_summary(directory: Path) -> list[dict[str, Any]]:
     try:
         lines = [json_of(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
         return list({each["file"]: each for each in lines}.values())
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
         raise HomeError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
 
 
@@ -138,7 +138,7 @@ def summed_up(lines: Iterable[bytes]) -> dict[str, Any]:
         try:
             record = json_of(line)
             kind = str(record["kind"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, OverflowError, KeyError, TypeError):
             kinds["damaged"] += 1
             continue
         kinds[kind] += 1

@@ -43,7 +43,7 @@ def recorded_effects(directory: Path) -> dict[str, list[float]]:
             try:
                 for sender, effect in _effects(map(json_of, lines)):
                     found.setdefault(sender, []).append(effect)
-            except (ValueError, KeyError, TypeError, AttributeError, GossipflError) as error:
+            except (ValueError, OverflowError, KeyError, TypeError, AttributeError, GossipflError) as error:
                 raise HomeError(
                     f"the records in {file} are damaged",
                     expected="an object of JSON in each line",

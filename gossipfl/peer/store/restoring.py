@@ -109,7 +109,7 @@ def _unpack(file: Path, staging: Path) -> tuple[dict[str, Any] | None, list[str]
                     manifest = _manifest(content.read(_LARGEST_MANIFEST))
                 else:
                     found[name] = _write(staging / name, content.read)
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, OverflowError) as error:
         broken.append(f"it cannot be read beyond {name} ({str(error) or type(error).__name__})")
     if manifest is None:
         broken.append(f"{MANIFEST}, its last part, is missing")
@@ -137,7 +137,7 @@ def _manifest(content: bytes) -> dict[str, Any]:
         manifest |= {"made": float(manifest["made"]), "peer_id": str(manifest["peer_id"])}
         for part in manifest["files"].values():
             bytes.fromhex(part["sha256"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError("its manifest is damaged") from error
     if written_as != FORMAT:
         raise ValueError(f"expected format {FORMAT!r}, got {written_as!r}")

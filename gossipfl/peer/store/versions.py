@@ -39,7 +39,7 @@ def read_facts(home: Home) -> Facts:
             content = path.read_bytes() if path.exists() else b'{"version": 1}'
         facts = json_of(content)
         version = facts["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
         raise HomeError(
             f"{path} is damaged",
             got=f"{type(error).__name__}: {error}",
