@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -43,13 +43,27 @@ def status(*, home: HomeOption, json_output: JsonOption = False) -> None:
     if values is None:
         tell(found, ["The peer is starting, and has not written a status yet."], as_json=json_output)
         raise typer.Exit(EXIT_CODES[liveness.state])
-    values = {**found, **values, "conditions": conditions_now(values, place.directory)}
-    tell(values, [status_heading(values)], as_json=json_output)
-    if not json_output:
-        from rich.console import Console
+    with _damage_named(place):
+        values = {**found, **values, "conditions": conditions_now(values, place.directory)}
+        tell(values, [status_heading(values)], as_json=json_output)
+        if not json_output:
+            from rich.console import Console
 
-        Console().print(status_table(values))
+            Console().print(status_table(values))
     raise typer.Exit(EXIT_CODES[liveness.state])
+
+
+@contextmanager
+def _damage_named(place: Home) -> Iterator[None]:
+    """Name a status whose tables hold something else than those of a peer."""
+    from gossipfl.errors import HomeError
+
+    try:
+        yield
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise HomeError(
+            f"{place.status} is damaged", got=f"{type(error).__name__}: {error}", remedy="Restart the peer."
+        ) from error
 
 
 def peers(*, home: HomeOption, json_output: JsonOption = False) -> None:
@@ -57,7 +71,7 @@ def peers(*, home: HomeOption, json_output: JsonOption = False) -> None:
 
     Where the peer is stopped, they are those of its last status.
     """
-    _, values, liveness = _seen(home)
+    place, values, liveness = _seen(home)
     listed: list[dict[str, Any]] = [] if values is None else values.get("peers", [])
     if json_output:
         tell(listed, [], as_json=True)
@@ -72,7 +86,9 @@ def peers(*, home: HomeOption, json_output: JsonOption = False) -> None:
     if not listed:
         typer.echo("No neighbours.")
         return
-    table, console = peers_table(listed), Console()
+    with _damage_named(place):
+        table = peers_table(listed)
+    console = Console()
     # Ids and addresses are there to be copied, so they are never cut.
     unbounded = console.options.update(max_width=10_000)
     console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)

@@ -25,6 +25,7 @@ __all__ = ["MOMENTUM", "DeMo"]
 MOMENTUM = "decoupled momentum"
 """Key in `Nodes.auxiliary` of δ, ``[B, D]``; zero where nothing is trained."""
 _SIDE = 64
+_LARGE, _SMALLER = 2.0**64, 2.0**-64  # a power of two changes no digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class DeMo(RoundAlgorithm):
     apart, as nodes take different steps; so with ``pull`` a random share of the models, the same numbers at all
     nodes, is mixed as well, as in `saps`. Blocks are of the row of shared parameters, the last filled with zeros;
     in the authors' code they are cut from each tensor. What stays local takes steps of η sign(δ). Where the sum is
-    near zero rounding decides its sign.
+    near zero rounding decides its sign. Whatever neighbours send, no number moves by more than η a round, but for
+    ``pull``.
     """
 
     name = "demo"
@@ -72,7 +74,7 @@ class DeMo(RoundAlgorithm):
         blocks = cosines(momentum[:, :shared])
         chosen = self._largest(blocks)
         mixed = yield Exchange(chosen, compressor=TopK(self.count * (blocks.shape[1] // _SIDE**2)))
-        steps = torch.cat([uncosines(mixed.rows, shared), momentum[:, shared:]], dim=1).sign()
+        steps = torch.cat([uncosines(_within_range(mixed.rows), shared), momentum[:, shared:]], dim=1).sign()
         left = torch.cat(
             [momentum[:, :shared] - uncosines(mixed.sent, shared), torch.zeros_like(momentum[:, shared:])],
             dim=1,
@@ -89,6 +91,12 @@ class DeMo(RoundAlgorithm):
         """The numbers of greatest magnitude of every block, zeros elsewhere."""
         each = blocks.reshape(-1, _SIDE * _SIDE)
         return torch.where(largest(each.abs(), self.count), each, 0).view_as(blocks)
+
+
+def _within_range(blocks: Tensor) -> Tensor:
+    """Blocks whose transforms are finite and of the same signs, even where neighbours send the largest numbers."""
+    largest_each = blocks.abs().amax(dim=1, keepdim=True)
+    return torch.where(largest_each > _LARGE, blocks * _SMALLER, blocks)
 
 
 def cosines(rows: Tensor) -> Tensor:

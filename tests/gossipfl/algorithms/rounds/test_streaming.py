@@ -216,6 +216,27 @@ def test_demo_follows_the_paper(blocks, count, beta, lr, seed):
         theta, state = now.rows.numpy(), now
 
 
+@few
+@given(st.integers(1, 2), st.floats(1e10, 3.4e38), seeds)
+def test_no_number_moves_further_than_a_step_whatever_neighbours_send(blocks, largest, seed):
+    """Transforms of the largest numbers overflowed: a frame a round kept all others from learning."""
+    size, lr = 4096 * blocks - 7, 0.1
+    local = quadratics(1, size=size, kind=Still, local_steps=1, learning_rate=lr, momentum=0.0)
+    state = start_at(normal(1, size, seed=seed).float())
+    algorithm = DeMo(count=4096)
+    nodes = algorithm.start(state, shared_size=size)
+    context = RoundContext(local=local, shared_size=size, round=0, numbers=torch.zeros(1, dtype=torch.int64))
+    sent = largest * (2 * torch.rand(1, 4096 * blocks, generator=torch.Generator().manual_seed(seed)) - 1)
+
+    def answered(exchange):
+        return Mixed(rows=0.5 * exchange.rows + 0.5 * sent, sent=exchange.rows)
+
+    moved = run_round(algorithm, nodes, context, answered).rows - nodes.rows
+    assert moved.abs().max() <= lr * 1.0001
+    expected = -lr * uncosines(sent.double(), size).sign()
+    assert ((moved - expected).abs() < 1e-3).double().mean() > 0.99
+
+
 def test_cosines_lose_nothing():
     rows = normal(2, 5000)
     assert cosines(rows).shape == (2, 8192)
