@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from scipy.io import mmread
 from scipy.sparse import coo_array, csr_array, issparse, load_npz
 
+from topology.arrays import load_npy, opened_npz
 from topology.errors import InvalidParameter
 from topology.text import fields_of, numbers_of, read_text
 
@@ -58,7 +58,7 @@ def read_matrices(path: Path) -> list[Matrix]:
 
 
 def _read(path: Path) -> Matrix:
-    readers = {".npy": partial(np.load, allow_pickle=False), ".npz": _npz, ".mtx": mmread, ".csv": _csv}
+    readers = {".npy": load_npy, ".npz": _npz, ".mtx": mmread, ".csv": _csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InvalidParameter(
@@ -77,10 +77,9 @@ def _read(path: Path) -> Matrix:
 
 
 def _npz(path: Path) -> Any:  # noqa: ANN401
-    with np.load(path, allow_pickle=False) as loaded:
-        if "format" not in loaded.files:
-            return loaded[loaded.files[0]]
-    return load_npz(path)
+    with opened_npz(path) as loaded:
+        names = list(loaded)
+        return load_npz(path) if "format" in names else loaded[names[0]]
 
 
 def _csv(path: Path) -> Any:  # noqa: ANN401

@@ -73,10 +73,11 @@ def _read(source: str) -> Tensor:
     import torch
 
     from gossipfl.errors import SettingError
+    from topology.arrays import load_npy
 
     try:
         if source.endswith(".npy"):
-            values = np.load(Path(source), allow_pickle=False)
+            values = load_npy(Path(source))
         else:
             with warnings.catch_warnings(action="ignore"):  # of empty inputs, which are refused below
                 values = np.loadtxt(

@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 from gossipfl.errors import InvalidTask
 from gossipfl.tasks.failures import failures_named
 from gossipfl.tasks.samples import Tree, describe, leaves, map_leaves
+from topology.arrays import load_npy
 
 __all__ = ["MapStyle", "Reader", "StoredSamples", "open_arrays", "padded"]
 
@@ -152,7 +153,7 @@ def open_arrays(file: Path | str) -> dict[str, Tensor]:
     path = Path(file)
     try:
         if path.suffix == ".npy":  # copied when written to, so that nobody changes the file
-            return {path.stem: torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))}
+            return {path.stem: torch.from_numpy(load_npy(path, mmap_mode="c"))}
         with safe_open(path, framework="pt") as arrays:
             return {name: arrays.get_tensor(name) for name in arrays.keys()}  # noqa: SIM118 - it is not a mapping
     except (OSError, ValueError, TypeError, SafetensorError) as error:

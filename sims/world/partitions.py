@@ -15,6 +15,7 @@ from gossipfl.tasks.samples import Tree, class_labels, count, describe
 from sims.errors import InvalidScenario
 from sims.scenario import Scenario
 from sims.scenario.task import PartitionFile
+from topology.arrays import load_npy
 from topology.parsing import json_of
 from topology.plugins import is_object_name, load_object
 
@@ -166,7 +167,7 @@ def _of_file(section: PartitionFile, samples: int, *, nodes: int) -> Parts:
 
 def _owners(path: Path, column: str | None) -> NDArray[Any]:
     if path.suffix == ".npy":
-        owners = np.load(path, allow_pickle=False)
+        owners = load_npy(path)
         if owners.ndim != 1:
             raise InvalidScenario(
                 f"task.partition: {path} holds no list of owners", expected="one dimension", got=owners.ndim

@@ -122,7 +122,7 @@ async def attacked(directory, name, plan):
     parameters, training = METHODS[name]
     listen, roster = members(directory, 3)
     rounds = {"algorithm": name, "parameters": parameters, "topology": "complete:3"}
-    rounds |= {"gathering": 0.5, "deadline": 4.0, "patience": 1, "period": 0.1}
+    rounds |= {"gathering": 20.0, "deadline": 2.0, "patience": 3, "period": 0.1}
     training = {"learning_rate": 0.01, **training}
     peers = [
         Peer(
@@ -144,7 +144,7 @@ async def attacked(directory, name, plan):
         async with trio.open_nursery() as nursery:
             for peer in peers:
                 nursery.start_soon(attack, peer)
-        there = [peer._incarnation.learner.state.event + 6 for peer in peers]
+        there = [peer._incarnation.learner.state.event + 10 for peer in peers]
         await until(lambda: all(peer._incarnation.learner.state.event >= max(there) for peer in peers))
     return peers, sum((peer.counters.refused for peer in peers), Counter())
 
@@ -164,11 +164,15 @@ def test_honest_members_go_on_whatever_one_of_them_sends(name, tmp_path_factory,
         assert set(refused) <= NAMED
         assert not [each for each in caplog.records if each.exc_info or each.levelno >= logging.ERROR]
         for number, peer in enumerate(peers):
-            mixes = [each for each in records_of(peer.home, "mix") if each["round"] > 0]
-            assert len({each["round"] for each in mixes}) > 3
-            # Rounds of which one of them has all, the other may have in part when it ends.
-            whole = [each for each in mixes if each["round"] < max(other["round"] for other in mixes)]
-            assert all(1 - number in each["members"] for each in whole)
+            mixes = records_of(peer.home, "mix")
+            both = [1 - number in each["members"] for each in mixes]
+            # Who waits for the hostile one can be late for the other, and that one for it; but not for long.
+            assert sum(both) > len(both) / 2, (both, records_of(peer.home, "jump"))
+            last = max(each["round"] for each in mixes)  # which the other may not have begun
+            end = [
+                is_both for each, is_both in zip(mixes, both, strict=True) if last - 4 <= each["round"] < last
+            ]
+            assert all(end), (both, records_of(peer.home, "jump"))
             box = peer._incarnation.learner._mailbox
             kept = sum(len(rows) for rows in box._kept.values())
             assert kept <= (box.ahead + 1) * len(box.plan.steps) * 2

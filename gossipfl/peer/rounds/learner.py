@@ -197,11 +197,12 @@ class RoundLearner:
         far behind, and the algorithm has no state besides the model, it listens first: its outdated model would
         set the others back, and is replaced by theirs.
         """
-        lost = self._standing.is_behind(by=self._settings.ahead)
-        slow = self._too_late >= _TOO_LATE_BEFORE_JUMP and self._standing.is_behind(by=0)
-        if not (lost or slow):
+        if not any(self._left_behind()):
             return
         await self._conversation.announce()  # the answers say where they are now
+        lost, slow = self._left_behind()
+        if not (lost or slow):
+            return
         state, there = (
             self._state,
             self._standing.where_most_are() + min(_ROUNDS_ON_JUMP, self._settings.ahead),
@@ -215,6 +216,11 @@ class RoundLearner:
         self._too_late = 0
         self._listening = lost and not state.nodes.auxiliary
         await self._conversation.announce()
+
+    def _left_behind(self) -> tuple[bool, bool]:
+        """Whether this peer is lost, and whether it is too slow, as far as it knows of the others."""
+        lost = self._standing.is_behind(by=self._settings.ahead)
+        return lost, self._too_late >= _TOO_LATE_BEFORE_JUMP and self._standing.is_behind(by=0)
 
     async def _do_round(self) -> None:
         before, number = self._state, self._state.event

@@ -31,7 +31,11 @@ class Standing:
         others = self.members.others
 
         def ready() -> bool:
-            return len(self.mailbox.claims) == len(others) or self.is_behind(by=self.settings.ahead)
+            heard = len(self.mailbox.claims)
+            # Nobody believes a minority alone, as whoever answers first may be, that the rounds have begun.
+            return heard == len(others) or (
+                2 * heard > len(others) and self.is_behind(by=self.settings.ahead)
+            )
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.conversation.greet)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sims.errors import MalformedTrace
 from sims.scenario.network import MOST_MBIT
+from topology.arrays import load_npy, opened_npz
 from topology.text import fields_of, number_of, numbers_of, read_text
 
 __all__ = ["TICKS_PER_SECOND", "read_bandwidths", "read_round_trips", "read_sessions", "ticks"]
@@ -102,10 +103,11 @@ def _matrix(
 def _numbers(file: Path, array: str) -> NDArray[np.float64]:
     if file.suffix not in {".npz", ".npy"}:
         return numbers_of(read_text(file))
-    read = np.load(file, allow_pickle=False)
     if file.suffix == ".npz":
-        with read as arrays:
+        with opened_npz(file) as arrays:
             read = arrays[array]
+    else:
+        read = load_npy(file)
     if read.dtype.kind not in "iuf":
         raise ValueError(f"of type {read.dtype}")
     return np.array(read, dtype=np.float64)

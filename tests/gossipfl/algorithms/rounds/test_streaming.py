@@ -217,7 +217,7 @@ def test_demo_follows_the_paper(blocks, count, beta, lr, seed):
 
 
 @few
-@given(st.integers(1, 2), st.floats(1e10, 3.4e38), seeds)
+@given(st.integers(1, 2), st.sampled_from([1.0, 1e19, 1e30, 3e38]), seeds)
 def test_no_number_moves_further_than_a_step_whatever_neighbours_send(blocks, largest, seed):
     """Transforms of the largest numbers overflowed: a frame a round kept all others from learning."""
     size, lr = 4096 * blocks - 7, 0.1
@@ -226,7 +226,9 @@ def test_no_number_moves_further_than_a_step_whatever_neighbours_send(blocks, la
     algorithm = DeMo(count=4096)
     nodes = algorithm.start(state, shared_size=size)
     context = RoundContext(local=local, shared_size=size, round=0, numbers=torch.zeros(1, dtype=torch.int64))
-    sent = largest * (2 * torch.rand(1, 4096 * blocks, generator=torch.Generator().manual_seed(seed)) - 1)
+    signs = torch.ones(1, 4096 * blocks)  # of which all terms of a transform's first number add up
+    signs[:, 1::2] = 2 * torch.rand(1, 2048 * blocks, generator=torch.Generator().manual_seed(seed)) - 1
+    sent = largest * signs
 
     def answered(exchange):
         return Mixed(rows=0.5 * exchange.rows + 0.5 * sent, sent=exchange.rows)
