@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,12 +87,12 @@ def run(
                 callbacks=log or (),
             )
     except KeyboardInterrupt:
-        typer.echo(_ended_at_once(out), err=True)
+        typer.echo(_ended_at_once(out, on, shards), err=True)
         sys.exit(130)
     if json_output:
         typer.echo(json.dumps({**result.summary, "last": result.evaluations.row(-1, named=True)}))
     else:
-        _say(result, out)
+        _say(result, out, _command(out, on, shards))
     sys.exit(0 if result.finished else 130)
 
 
@@ -136,16 +137,24 @@ def _simulated_by(on: str | None, shards: int | None) -> Iterator[SimulationMake
         yield partial(sharded, shards=shards, crew=crew)
 
 
-def _ended_at_once(out: Path | None) -> str:
-    """What a second Ctrl-C leaves, or one before the first window."""
+def _command(out: Path | None, on: str | None, shards: int | None) -> str:
+    """The command that goes on with a run."""
+    there = "" if on is None else f" --on {shlex.quote(on)} --shards {shards}"
+    return f"gossipfl sim run --resume --out {shlex.quote(str(out))}{there}"
+
+
+def _ended_at_once(out: Path | None, on: str | None, shards: int | None) -> str:
+    """What a second Ctrl-C leaves, or a first one while a run was being set up."""
+    from sims.running.checkpoint import CHECKPOINT
+
     if out is None or not (out / "scenario.toml").is_file():
         return "Interrupted at once; nothing was written."
-    if not (out / "checkpoint.safetensors").is_file():
+    if not (out / CHECKPOINT).is_file():
         return f"Interrupted at once, without a checkpoint; {out} has what was measured until then."
-    return f"Interrupted at once. Continue from the last checkpoint: gossipfl sim run --resume --out {out}"
+    return f"Interrupted at once. Continue from the last checkpoint: {_command(out, on, shards)}"
 
 
-def _say(result: Result, out: Path | None) -> None:
+def _say(result: Result, out: Path | None, command: str) -> None:
     last = result.evaluations.row(-1, named=True)
     ended, seconds = result.summary["rounds"], f"{result.summary['seconds']:.1f} s"
     at = f"Finished at round {ended:g} after {seconds}"
@@ -157,4 +166,4 @@ def _say(result: Result, out: Path | None) -> None:
     if out is not None:
         typer.echo(f"Records in {out}.")
         if not result.finished:
-            typer.echo(f"Continue with: gossipfl sim run --resume --out {out}")
+            typer.echo(f"Continue with: {command}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ def sweep(
             )
         hand_over(text, None if dry_run else script)
         return
-    with _display(quiet=json_output) as on_progress:
+    with _interrupts_said(out, on), _display(quiet=json_output) as on_progress:
         result = run_sweep(
             file,
             out=out,
@@ -127,7 +128,7 @@ def sweep(
     if json_output:
         typer.echo(json.dumps(result.summary))
     else:
-        _say(result, out)
+        _say(result, out, on)
     sys.exit(_exit_code(result))
 
 
@@ -164,7 +165,7 @@ def tune(
         "direction": "minimise" if minimise else "maximise",
         "tune": {"values": values, "ratio": ratio},
     }
-    with _display(quiet=json_output) as on_progress:
+    with _interrupts_said(out, on), _display(quiet=json_output) as on_progress:
         result = run_sweep(
             settings, out=out, jobs=jobs, on=on, on_progress=on_progress, callbacks=tuple(log or ())
         )
@@ -173,8 +174,29 @@ def tune(
         typer.echo(json.dumps({**result.summary, "trials": trials}))
     else:
         _say_trials(result)
-        _say(result, out)
+        _say(result, out, on)
     sys.exit(_exit_code(result))
+
+
+@contextmanager
+def _interrupts_said(out: Path | None, on: str) -> Iterator[None]:
+    """Say what a second Ctrl-C leaves, or a first one before any run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        begun = out is not None and (out / "sweep.toml").exists()
+        typer.echo(
+            f"Interrupted at once. What had finished is kept.\n{_go_on(out, on)}"
+            if begun
+            else "Interrupted before any run; nothing was written.",
+            err=True,
+        )
+        sys.exit(130)
+
+
+def _go_on(out: Path | None, on: str) -> str:
+    there = "" if on == "local" else f" --on {shlex.quote(on)}"
+    return f"Continue with: gossipfl sim sweep --resume --out {shlex.quote(str(out))}{there}"
 
 
 def _exit_code(result: SweepResult) -> int:
@@ -214,7 +236,7 @@ def _display(*, quiet: bool) -> Iterator[Callable[[SweepProgress], None]]:
         yield report
 
 
-def _say(result: SweepResult, out: Path | None) -> None:
+def _say(result: SweepResult, out: Path | None, on: str) -> None:
     from sims.cli.plain import plain_console
 
     summary = result.summary
@@ -229,7 +251,7 @@ def _say(result: SweepResult, out: Path | None) -> None:
     if out is not None:
         typer.echo(f"Records in {out}.")
         if not result.finished:
-            typer.echo(f"Continue with: gossipfl sim sweep --resume --out {out}")
+            typer.echo(_go_on(out, on))
 
 
 def _table(summary: dict[str, Any]) -> Any:  # noqa: ANN401 - rich is loaded late

@@ -21,7 +21,10 @@ __all__ = ["connected", "is_ray", "require_same_software"]
 
 _DIAL_SECONDS = 10.0
 _PROBE_SECONDS = 120.0
-_START = "Start one with `ray start --head`, or leave the address out to start one here."
+_START = (
+    "Start one with `ray start --head`, or leave the address out to start one here. For one that listens at "
+    "127.0.0.1 alone, set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 here as it is there."
+)
 _WITH_TOKEN = "If the cluster wants a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as it is there."  # noqa: S105 - says what to set
 _ALL_ADDRESSES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # on Linux, too
 _FORKS = (
@@ -64,11 +67,14 @@ def connected(on: str, *, cpus: int | None = None) -> Iterator[ModuleType]:
     if not is_ray(on):
         raise SettingError("no Ray cluster is named", expected="ray, or ray://host:port", got=on)
     address = on if on.startswith("ray://") else os.environ.get("RAY_ADDRESS") or "local"
-    if address not in ("local", "auto"):
+    if address.startswith("ray://"):
         _require_listener(address)
     require_extra("ray", ["ray"], what=f"running on {on}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
+
+    if not address.startswith("ray://") and address != "local" and not ray.is_initialized():
+        address = _as_dialled(address)
 
     if ray.is_initialized():
         if on != "ray":  # the end of another one would be the end of this one, too
@@ -196,13 +202,32 @@ def _for_this_machine_alone() -> Iterator[None]:
         os.environ.pop(_ALL_ADDRESSES)
 
 
-def _require_listener(address: str) -> None:
+def _require_listener(address: str, *, said: str | None = None) -> None:
     """Require that something listens, which Ray itself tells of only after a minute."""
     place = _split(address)
     try:
         socket.create_connection((place.hostname, place.port), timeout=_DIAL_SECONDS).close()
     except OSError as error:
-        raise ClusterUnreachable(f"no Ray cluster answers at {address}", got=error, remedy=_START) from error
+        what = f"no Ray cluster answers at {said or address}"
+        raise ClusterUnreachable(what, got=error, remedy=_START) from error
+
+
+def _as_dialled(address: str) -> str:
+    """Require a listener where Ray will look for a cluster: else it waits for minutes, and says little.
+
+    For ``auto`` it goes by processes and by a note that outlives a cluster, and 127.0.0.1 it takes for an address
+    that other machines could use, too.
+    """
+    from ray._private import services
+
+    if address != "auto":
+        _split(address)
+    try:
+        found: str = services.canonicalize_bootstrap_address(address)
+    except ConnectionError as error:
+        raise ClusterUnreachable("no Ray cluster runs on this machine", got=error, remedy=_START) from error
+    _require_listener(found, said=address if found == address else f"{address}, for Ray {found}")
+    return found
 
 
 def _split(address: str) -> SplitResult:

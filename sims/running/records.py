@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sims.engine.kept_rows import Stored
-from sims.errors import RunDirectoryError
+from sims.errors import RunDirectoryError, SimulationError
 from sims.running.arrays import write_arrays
 from sims.scenario import Scenario, to_toml
 from topology.parsing import json_of
@@ -97,15 +97,33 @@ class ResultsDirectory:
     path : Path
     """
 
+    error: type[SimulationError] = RunDirectoryError
+
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Give a temporary file to write, which then takes the place of the one of this name."""
+        """Give a temporary file to write, which then takes the place of the one of this name.
+
+        Raises
+        ------
+        RunDirectoryError, SweepDirectoryError
+            If it cannot be written, as on a full disk: then the one of this name is what it was.
+        """
         temporary = self.path / f".{name}.tmp"
-        yield temporary
-        temporary.replace(self.path / name)
+        try:
+            yield temporary
+            temporary.replace(self.path / name)
+        except (OSError, pl.exceptions.ComputeError) as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # what there is of it may be all the room there was
+            raise self.error(
+                f"{self.path / name} cannot be written",
+                got=error,
+                remedy="Make room there, or let it be written to; then go on with --resume: what was "
+                "written before is still there.",
+            ) from error
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file."""
@@ -137,8 +155,10 @@ class RunDirectory(ResultsDirectory):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_text("scenario.toml", to_toml(scenario))
-        except OSError as error:
-            raise RunDirectoryError(f"{self.path} cannot be written to: {error}") from error
+        except (OSError, RunDirectoryError) as error:
+            raise RunDirectoryError(
+                f"{self.path} cannot be written to: {error.__cause__ or error}"
+            ) from error
 
     def is_finished(self) -> bool:
         """Whether the run here finished."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
@@ -20,7 +20,15 @@ class ShardLost(SimulationError):
 
 
 class Crew(Protocol):
-    """All shards of a simulation."""
+    """All shards of a simulation.
+
+    Attributes
+    ----------
+    during : callable
+        Told now and then, while calls are under way, how many rounds are done.
+    """
+
+    during: Callable[[float], None]
 
     def ask(self, method: str, given: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method of each shard with its own arguments, at the same time; return what each gives.
@@ -55,6 +63,7 @@ class Threads:
 
     def __init__(self, task: ShardTask, world: World | None = None) -> None:
         self._task, self._world = task, world
+        self.during: Callable[[float], None] = lambda rounds: None
         self._turn = threading.Condition(threading.RLock())
         count = task.partition.shards
         self._pool = ThreadPoolExecutor(count, "shard")

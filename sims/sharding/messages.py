@@ -65,13 +65,16 @@ class ShardMessages:
             np.searchsorted(each[:, 0], np.arange(plan.steps + 1)) for each in (plan.sent, plan.received)
         )
         place = np.full(len(window), -1, dtype=np.int64)  # of an operation among those of its superstep
+        of_window = self._engine.during
         for k in range(plan.steps):
+            self._engine.during = _of_part(of_window, plan.bounds, k)
             lent = self._exchanged(
                 plan.sent[sent[k] : sent[k + 1]], plan.received[received[k] : received[k + 1]]
             )
             chosen = plan.own[plan.bounds[k] : plan.bounds[k + 1]]
             place[chosen] = np.arange(len(chosen))
             self._do(plan, k, place, lent)
+        self._engine.during = of_window
         pending = numbered(window.pending, plan.first)
         kept = np.unique(pending)
         self._holders, self._held = plan.holders[kept], np.searchsorted(kept, self._held)
@@ -185,3 +188,9 @@ class ShardMessages:
         self._engine.restore({**receipts, **whole, "steps": state["steps"]})
         self._held, self._slots = held, np.arange(len(held))
         self._holders = state[f"{SLOTS}holders"].astype(np.int64)
+
+
+def _of_part(of_window: Callable[[float], None], bounds: Ints, k: int) -> Callable[[float], None]:
+    """Tell of a window whose k-th part has been done to some share."""
+    start, end, count = int(bounds[k]), int(bounds[k + 1]), max(1, int(bounds[-1]))
+    return lambda share: of_window((start + share * (end - start)) / count)

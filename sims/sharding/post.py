@@ -63,7 +63,7 @@ class Post:
     def deliver(self, key: Key, rows: Rows) -> None:
         """Take in a message."""
         with self._changed:
-            if key[0] >= self._era:
+            if key[:2] >= (self._era, self._number):  # else it is of another era, or came twice
                 self._arrived[key] = rows
                 self._changed.notify_all()
 

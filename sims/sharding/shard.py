@@ -130,6 +130,11 @@ class Shard:
     post : Post
     world : World, optional
         The whole one, if it is in this process already.
+
+    Attributes
+    ----------
+    done : float
+        Rounds that are done, while it advances.
     """
 
     def __init__(self, task: ShardTask, shard: int, post: Post, *, world: World | None = None) -> None:
@@ -147,6 +152,8 @@ class Shard:
             device=task.device,
             part=part,
         )
+        self.done = 0.0
+        self._simulation.during = self._note
         self._world, self._members = self._simulation.engine.world, part.numbers
         measured = scenario.evaluate.nodes or scenario.population.nodes
         self._evaluator = Evaluator(
@@ -169,6 +176,9 @@ class Shard:
         """Advance to ``rounds``, together with the others."""
         self._simulation.advance(rounds, between=lambda: False)
         return self.report(rounds)
+
+    def _note(self, rounds: float) -> None:
+        self.done = rounds
 
     def report(self, rounds: float) -> ShardReport:
         """Tell how far it is."""

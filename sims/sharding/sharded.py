@@ -64,6 +64,7 @@ class Sharded(Simulation):
     ) -> None:
         self.memory = memory
         self._scenario, self.crew, self.partition, self._states = scenario, crew, partition, states
+        crew.during = self._heard
         self._members = [partition.members(each) for each in range(partition.shards)]
         self._era, self._done, self._kept_at = 0, 0.0, 0.0
         self._kept: Arrays | None = None
@@ -93,6 +94,11 @@ class Sharded(Simulation):
             took = time.perf_counter() - started
             stride = max(1.0, stride * min(2.0, _STRIDE_SECONDS / max(took, 1e-9)) // 1)
         return True
+
+    def _heard(self, rounds: float) -> None:
+        """Tell of rounds that are being done; those that are done again have been told of."""
+        if rounds > self._done:
+            self.during(rounds)
 
     def rows(self) -> Tensor:
         """Rows of all nodes, ``[N, D]``, gathered."""

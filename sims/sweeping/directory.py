@@ -33,6 +33,8 @@ class SweepDirectory(ResultsDirectory):
     ``evaluations.parquet`` and ``tuning.parquet``; ``summary.json``.
     """
 
+    error = SweepDirectoryError
+
     @contextmanager
     def opened(self, sweep: Sweep, *, resume: bool) -> Iterator[None]:
         """Hold the directory, so that no other process sweeps into it.

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import polars as pl
@@ -20,6 +22,7 @@ from sims.compiler.timeline import Timeline
 from sims.engine import Engine
 from sims.errors import InvalidScenario, NotEnoughMemory, NotSimulable, RunDirectoryError
 from sims.running import fitting, memory
+from sims.running.checkpoint import CHECKPOINT
 from sims.scenario import load_scenario, to_toml
 from sims.world import build_world
 from sims.world.trace_cache import Traces
@@ -303,3 +306,55 @@ def test_a_scenario_may_be_given_as_tables():
         sims.run(3)
     with pytest.raises(InvalidScenario, match="Leave out keys that are None"):
         sims.run({**tables, "stop": {"accuracy": None}})
+
+
+@contextmanager
+def files_of_at_most(size):
+    """A limit on the size of files, which fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_loses_nothing_that_was_written(tmp_path):
+    overrides = ("output.checkpoint_every=5", "evaluate.every=1")
+    whole, checkpoints = run(*overrides), []
+
+    def fill(progress):
+        if progress.rounds > 7 and not checkpoints:
+            checkpoints.append((tmp_path / CHECKPOINT).read_bytes())
+            limited.enter_context(files_of_at_most(1000))
+
+    with ExitStack() as limited, pytest.raises(RunDirectoryError, match=r"written; got .*--resume"):
+        run(*overrides, out=tmp_path, on_progress=fill)
+    assert (tmp_path / CHECKPOINT).read_bytes() == checkpoints[0]
+    assert not list(tmp_path.glob(".*"))
+    resumed = sims.run(None, out=tmp_path, resume=True, compile_when="never", traces=TRACES)
+    assert resumed.summary["result"] == whole.summary["result"]
+
+
+class Impatient(sims.Callback):
+    """Who presses Ctrl-C twice."""
+
+    def evaluated(self, row):
+        if row["round"] == 4:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "output.checkpoint_every=2"], "last checkpoint: gossipfl sim run --resume --out '{}'"),
+        ([], "without a checkpoint; {} has what was measured"),
+    ],
+)
+def test_a_run_that_was_ended_at_once_says_what_it_left(tmp_path, options, said):
+    scenario, out = tmp_path / "scenario.toml", tmp_path / "a run"
+    scenario.write_text(to_toml(small("stop.rounds=6", "evaluate.every=1")))
+    given = ["run", str(scenario), "--out", str(out), "--log", f"{__name__}:Impatient", *options]
+    outcome = CliRunner().invoke(app, given)
+    assert outcome.exit_code == 130
+    assert said.format(out) in outcome.output

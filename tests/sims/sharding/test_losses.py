@@ -7,6 +7,7 @@ import pytest
 
 from sims.errors import NotEnoughMemory, SimulationError
 from sims.running import run
+from sims.running.checkpoint import CHECKPOINT
 from sims.sharding.crew import ShardLost, Threads
 from sims.sharding.start import sharded
 from tests.sims.sharding.test_rounds import GRAPH, TRACES, require_equal, scenario_of
@@ -112,3 +113,28 @@ def test_shards_that_share_a_machine_must_fit_together(monkeypatch):
     run(scenario, simulated_by=partial(sharded, shards=2))
     with pytest.raises(NotEnoughMemory, match="for each of 2 shards on one machine"):
         run(scenario, simulated_by=partial(sharded, shards=2, crew=crew))
+
+
+def test_one_that_is_lost_while_a_checkpoint_is_gathered_costs_nothing(tmp_path):
+    """The checkpoint is of what all have done again; the one before is there until then."""
+    made = scenario_of("qg_dsgdm", GRAPH, "stop.rounds=8", "output.checkpoint_every=2")
+    losing, gathered = Losing(), []
+
+    def simulated_by(*args, **kwargs):
+        simulation = losing(*args, **kwargs)
+        ask = losing.crew.ask
+
+        def asked(method, given):
+            if method == "state":
+                gathered.append((tmp_path / "run" / CHECKPOINT).exists())
+                if len(gathered) == 2:
+                    losing.crew.lose(1)
+            return ask(method, given)
+
+        losing.crew.ask = asked
+        return simulation
+
+    many = run(made, out=tmp_path / "run", traces=TRACES, simulated_by=simulated_by)
+    assert gathered[:3] == [False, True, True]
+    assert losing.simulation.losses == 1
+    require_equal(run(made, traces=TRACES), many)

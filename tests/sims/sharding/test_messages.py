@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sims.compiler.timeline import Timeline, ticks
 from sims.errors import NotSimulable
 from sims.running import run
+from sims.sharding.shard import Shard
 from sims.sharding.supersteps import plan_of
 from tests.sims.compiler.test_equality import FAILURES, OTHERS
 from tests.sims.sharding.test_losses import Losing
@@ -177,3 +178,16 @@ def test_rows_in_few_bits_are_refused():
     made = scenario_of("gossip_learning", GRAPH, "precision=float32", "engine.rows=int8")
     with pytest.raises(NotSimulable, match=r"engine\.rows"):
         in_shards(made, 2)
+
+
+def test_how_far_a_shard_is_grows_within_a_round(monkeypatch):
+    """Messages that arrive at once make many parts of a window, of which each is done from 0 to 1."""
+    heard = []
+    monkeypatch.setattr(Shard, "_note", lambda self, rounds: heard.append((self._post.shard, rounds)))
+    made = scenario_of("gossip_learning", "topology.name=ring", DELAYS[0], "evaluate.every=4")
+    in_shards(made, 2)
+    for shard in range(2):
+        rounds = [done for number, done in heard if number == shard]
+        assert rounds == sorted(rounds)
+        assert any(done % 1 for done in rounds)
+        assert 3.5 < rounds[-1] <= 4
