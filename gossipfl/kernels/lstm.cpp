@@ -44,6 +44,8 @@ struct Layer {
   int64_t outputs_step, outputs_sample;
   float* last_cell;
   float* kept;  // null where no gradient will be asked for
+  const int64_t* tokens;  // which of `entries` inputs each step and sample has; null where each has its own
+  int64_t tokens_row, tokens_step, tokens_sample, entries;
 };
 
 struct Gradients {
@@ -56,10 +58,15 @@ struct Gradients {
   float *by_of_input, *by_of_state, *by_bias, *by_hidden, *by_cell;
 };
 
-inline Vector sigmoid(Vector x) { return 1.0f / (1.0f + exponential(-x)); }
+inline Vector inverse_sigmoid(Vector x) { return 1.0f + exponential(-x); }
+inline Vector sigmoid(Vector x) { return 1.0f / inverse_sigmoid(x); }
+
+struct Fraction {
+  Vector above, below;
+};
 
 // Rational approximation of Eigen, within a few units of the last digit.
-inline Vector hyperbolic_tangent(Vector x) {
+inline Fraction tangent_fraction(Vector x) {
   x = clamped(x, 7.90531110763549805f);
   const Vector s = x * x;
   Vector p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
@@ -71,7 +78,18 @@ inline Vector hyperbolic_tangent(Vector x) {
   Vector q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
   q = q * s + 2.26843463243900e-03f;
   q = q * s + 4.89352518554385e-03f;
-  return x * p / q;
+  return {x * p, q};
+}
+
+inline Vector hyperbolic_tangent(Vector x) {
+  const Fraction found = tangent_fraction(x);
+  return found.above / found.below;
+}
+
+// σ(x) tanh(y), with one division.
+inline Vector gated(Vector x, Vector y) {
+  const Fraction found = tangent_fraction(y);
+  return found.above / (found.below * inverse_sigmoid(x));
 }
 
 inline int64_t kept_numbers(int64_t steps, int64_t samples, int64_t units) {
@@ -82,15 +100,16 @@ inline int64_t kept_numbers(int64_t steps, int64_t samples, int64_t units) {
 
 struct ForwardRoom {
   Room room;
-  float *weights, *bias, *cells;
+  float *weights, *bias, *cells, *gates;
   static int64_t numbers(const Layer& of) {
-    return vectors_of(of.units) * kLanes * (4 * (of.width + of.units + 1) + of.samples);
+    return vectors_of(of.units) * kLanes * (4 * (of.width + of.units + 1 + of.entries) + of.samples);
   }
   explicit ForwardRoom(const Layer& of) : room(numbers(of)) {
     const int64_t padded = vectors_of(of.units) * kLanes;
     weights = room.take(4 * padded * (of.width + of.units));
     bias = room.take(4 * padded);
     cells = room.take(padded * of.samples);
+    gates = room.take(4 * padded * of.entries);  // [vector of units][entry][gate][lane], before the state's part
   }
 };
 
@@ -120,8 +139,54 @@ inline void add_gates(Vector (&sums)[R][4], const float* a, int64_t a_row, int64
   }
 }
 
+template <int R>
+inline void begin_gates(Vector (&sums)[R][4], const float* from, int64_t next) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) sums[r][g] = load(from + r * next + g * kLanes);
+  }
+}
+
+// What R entries of a table contribute to the gates of one vector of units.
+template <int R>
+inline void entry_tile(const Layer& of, const float* entries, const float* weights, const float* bias, float* to) {
+  Vector sums[R][4];
+  begin_gates<R>(sums, bias, 0);
+  add_gates<R>(sums, entries, of.inputs_step, of.width, weights);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) store(to + (r * 4 + g) * kLanes, sums[r][g]);
+  }
+}
+
+inline void find_gates(const Layer& of, const float* entries, const ForwardRoom& room) {
+  const int64_t all = of.width + of.units;
+  for (int64_t v = 0; v < vectors_of(of.units); ++v) {
+    const float *weights = room.weights + v * all * 4 * kLanes, *bias = room.bias + v * 4 * kLanes;
+    float* to = room.gates + v * of.entries * 4 * kLanes;
+    int64_t e = 0;
+    for (; e + kGateRows <= of.entries; e += kGateRows)
+      entry_tile<kGateRows>(of, entries + e * of.inputs_step, weights, bias, to + e * 4 * kLanes);
+    for (; e < of.entries; ++e) entry_tile<1>(of, entries + e * of.inputs_step, weights, bias, to + e * 4 * kLanes);
+  }
+}
+
+inline bool are_entries(const Layer& of, int64_t row) {
+  bool are = true;
+  for (int64_t t = 0; t < of.steps; ++t) {
+    for (int64_t s = 0; s < of.samples; ++s) {
+      const int64_t token = of.tokens[row * of.tokens_row + t * of.tokens_step + s * of.tokens_sample];
+      are &= token >= 0 && token < of.entries;
+    }
+  }
+  return are;
+}
+
 struct Step {
-  const float *inputs, *hidden, *weights, *bias;
+  const float *inputs, *hidden, *weights, *bias, *gates;
+  const int64_t* tokens;
   int64_t inputs_sample, hidden_sample;
   float *cells, *outputs, *kept;
   int64_t count;  // of the vector's units that there are
@@ -131,29 +196,38 @@ struct Step {
 template <int R>
 inline void step_tile(const Layer& of, const Step& now, int64_t s) {
   Vector sums[R][4];
+  if (now.tokens) {
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r) {
+      const float* from = now.gates + now.tokens[(s + r) * of.tokens_sample] * 4 * kLanes;
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) sums[r][g] = load(now.bias + g * kLanes);
+      for (int g = 0; g < 4; ++g) sums[r][g] = load(from + g * kLanes);
+    }
+  } else {
+    begin_gates<R>(sums, now.bias, 0);
+    add_gates<R>(sums, now.inputs + s * now.inputs_sample, now.inputs_sample, of.width, now.weights);
   }
-  add_gates<R>(sums, now.inputs + s * now.inputs_sample, now.inputs_sample, of.width, now.weights);
   add_gates<R>(sums, now.hidden + s * now.hidden_sample, now.hidden_sample, of.units,
                now.weights + of.width * 4 * kLanes);
   for (int r = 0; r < R; ++r) {
+    float *at = now.cells + (s + r) * kLanes, *to = now.outputs + (s + r) * of.outputs_sample;
+    if (!now.kept) {
+      const Vector cell = load(at) / inverse_sigmoid(sums[r][1]) + gated(sums[r][0], sums[r][2]);
+      store(at, cell);
+      store_some(to, gated(sums[r][3], cell), now.count);
+      continue;
+    }
     const Vector entry = sigmoid(sums[r][0]), forget = sigmoid(sums[r][1]);
     const Vector fresh = hyperbolic_tangent(sums[r][2]), out = sigmoid(sums[r][3]);
-    float* at = now.cells + (s + r) * kLanes;
     const Vector cell = forget * load(at) + entry * fresh;
     store(at, cell);
-    store_some(now.outputs + (s + r) * of.outputs_sample, out * hyperbolic_tangent(cell), now.count);
-    if (now.kept) {
-      float* kept = now.kept + (s + r) * kKept * kLanes;
-      store(kept, entry);
-      store(kept + kLanes, forget);
-      store(kept + 2 * kLanes, fresh);
-      store(kept + 3 * kLanes, out);
-      store(kept + 4 * kLanes, cell);
-    }
+    store_some(to, out * hyperbolic_tangent(cell), now.count);
+    float* kept = now.kept + (s + r) * kKept * kLanes;
+    store(kept, entry);
+    store(kept + kLanes, forget);
+    store(kept + 2 * kLanes, fresh);
+    store(kept + 3 * kLanes, out);
+    store(kept + 4 * kLanes, cell);
   }
 }
 
@@ -173,6 +247,7 @@ inline void forward_row(const Layer& of, int64_t row, ForwardRoom& room) {
     for (int64_t u = 0; u < units; ++u)
       room.cells[(u / kLanes * of.samples + s) * kLanes + u % kLanes] = cell[s * units + u];
   }
+  if (of.tokens) find_gates(of, of.inputs + row * of.inputs_row, room);
   float* outputs = of.outputs + row * of.steps * of.samples * units;
   float* kept = of.kept ? of.kept + row * kept_numbers(of.steps, of.samples, units) : nullptr;
   for (int64_t k = 0; k < of.steps; ++k) {
@@ -185,6 +260,8 @@ inline void forward_row(const Layer& of, int64_t row, ForwardRoom& room) {
     for (int64_t v = 0; v < vectors; ++v) {
       now.weights = room.weights + v * all * 4 * kLanes;
       now.bias = room.bias + v * 4 * kLanes;
+      now.gates = room.gates + v * of.entries * 4 * kLanes;
+      now.tokens = of.tokens ? of.tokens + row * of.tokens_row + t * of.tokens_step : nullptr;
       now.cells = room.cells + v * of.samples * kLanes;
       now.outputs = outputs + t * of.outputs_step + v * kLanes;
       now.kept = kept ? kept + (k * vectors + v) * of.samples * kKept * kLanes : nullptr;
@@ -468,25 +545,29 @@ inline void backward_row(const Layer& of, const Gradients& by, int64_t row, Back
   }
 }
 
-// False where there is no memory.
-inline bool forward(const Layer& of) {
+enum Outcome { kNoMemory = 0, kDone = 1, kNoEntry = 2 };
+
+inline int forward(const Layer& of) {
   try {
     ForwardRoom room(of);
-    for (int64_t row = 0; row < of.rows; ++row) forward_row(of, row, room);
+    for (int64_t row = 0; row < of.rows; ++row) {
+      if (of.tokens && !are_entries(of, row)) return kNoEntry;
+      forward_row(of, row, room);
+    }
   } catch (const std::bad_alloc&) {
-    return false;
+    return kNoMemory;
   }
-  return true;
+  return kDone;
 }
 
-inline bool backward(const Layer& of, const Gradients& by) {
+inline int backward(const Layer& of, const Gradients& by) {
   try {
     BackwardRoom room(of);
     for (int64_t row = 0; row < of.rows; ++row) backward_row(of, by, row, room);
   } catch (const std::bad_alloc&) {
-    return false;
+    return kNoMemory;
   }
-  return true;
+  return kDone;
 }
 
 }  // namespace lstm

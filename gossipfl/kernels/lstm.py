@@ -1,7 +1,9 @@
 """One layer of an LSTM over many rows and all steps, and its gradients, as operators of torch (`lstm.cpp`).
 
 Tensors have the row first: inputs ``[B, steps, samples, width]``, states ``[B, samples, units]``, and parameters
-as `torch.nn.LSTM` has them. Each row is computed by itself, so its numbers do not depend on the others.
+as `torch.nn.LSTM` has them. Each row is computed by itself, so its numbers do not depend on the others. Inputs
+that are lines of a table, as an embedding has them, may be given as that, ``[B, entries, 1, width]``, and tokens
+``[B, steps, samples]``, int64, where no gradient is asked for: each entry's part of the gates is computed once.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ extern "C" int lstm_backward(const lstm::Layer* layer, const lstm::Gradients* by
 }
 """
 _KEPT, _PADDED = 5, 16  # as in the source
+_NO_MEMORY, _NO_ENTRY = 0, 2
 
 _LIBRARY: Any = torch.library.Library("gossipfl", "FRAGMENT")  # type: ignore[no-untyped-call]
 _LIBRARY.define(
     "lstm_layer(Tensor inputs, Tensor of_input, Tensor of_state, Tensor? input_bias, Tensor? state_bias, "
-    "Tensor hidden, Tensor cell, bool reverse, bool samples_first, bool keep) -> (Tensor, Tensor, Tensor)"
+    "Tensor hidden, Tensor cell, bool reverse, bool samples_first, bool keep, Tensor? tokens) "
+    "-> (Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define(
     "lstm_layer_backward(Tensor? by_outputs, Tensor? by_cell, Tensor inputs, Tensor of_input, Tensor of_state, "
@@ -53,7 +57,8 @@ class _Layer(ctypes.Structure):
         ),
         ("outputs", ctypes.c_void_p),
         *fields("outputs_step outputs_sample", ctypes.c_int64),
-        *fields("last_cell kept", ctypes.c_void_p),
+        *fields("last_cell kept tokens", ctypes.c_void_p),
+        *fields("tokens_row tokens_step tokens_sample entries", ctypes.c_int64),
     ]
 
 
@@ -111,20 +116,21 @@ def _dense(outputs: Tensor) -> Tensor:
     return outputs if follow and outputs.stride(-1) == 1 else outputs.contiguous()
 
 
-def _like_inputs(inputs: Tensor, width: int, *, samples_first: bool) -> Tensor:
+def _numbers_like(
+    inputs: Tensor, rows: int, steps: int, samples: int, width: int, *, samples_first: bool
+) -> Tensor:
     """Room for so many numbers of each step and sample, of which one or the other comes first in memory."""
-    rows, steps, samples, _ = inputs.shape
     if samples_first:
         return inputs.new_empty(rows, samples, steps, width).transpose(1, 2)
     return inputs.new_empty(rows, steps, samples, width)
 
 
 def _results(
-    inputs: Tensor, of_state: Tensor, cell: Tensor, *, samples_first: bool, keep: bool
+    inputs: Tensor, of_state: Tensor, cell: Tensor, tokens: Tensor | None, *, samples_first: bool, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    rows, steps, samples, _ = inputs.shape
+    rows, steps, samples = inputs.shape[:3] if tokens is None else tokens.shape
     units = of_state.shape[-1]
-    outputs = _like_inputs(inputs, units, samples_first=samples_first)
+    outputs = _numbers_like(inputs, rows, steps, samples, units, samples_first=samples_first)
     kept = inputs.new_empty(rows, _kept_numbers(steps, samples, units) if keep else 0)
     return outputs, inputs.new_empty(cell.shape), kept
 
@@ -140,10 +146,14 @@ def _layer(
     outputs: Tensor,
     last_cell: Tensor | None,
     kept: Tensor,
+    tokens: Tensor | None = None,
     **parameters: Tensor | None,
 ) -> _Layer:
     """The kernels' view of tensors, which have to stay."""
-    layer = _Layer(*inputs.shape, outputs.shape[-1], reverse)
+    layer = _Layer(*outputs.shape[:3], inputs.shape[-1], outputs.shape[-1], reverse)
+    if tokens is not None:
+        layer.entries, layer.tokens = inputs.shape[1], tokens.data_ptr()
+        layer.tokens_row, layer.tokens_step, layer.tokens_sample = tokens.stride()
     _require_forms(layer, inputs=inputs, outputs=outputs, **parameters)
     layer.inputs = inputs.data_ptr()
     layer.inputs_row, layer.inputs_step, layer.inputs_sample = inputs.stride()[:3]
@@ -165,9 +175,10 @@ def _require_forms(layer: _Layer, **given: Tensor | None) -> None:
     RuntimeError
     """
     gates, states = 4 * layer.units, (layer.rows, layer.samples, layer.units)
+    states_of_step = layer.steps, layer.samples
     outputs = (layer.rows, layer.steps, *states[1:])
     expected = {
-        "inputs": (layer.rows, layer.steps, layer.samples, layer.width),
+        "inputs": (layer.rows, *((layer.entries, 1) if layer.tokens else states_of_step), layer.width),
         "of_input": (layer.rows, gates, layer.width),
         "of_state": (layer.rows, gates, layer.units),
         "input_bias": (layer.rows, gates),
@@ -191,8 +202,10 @@ def _kept_numbers(steps: int, samples: int, units: int) -> int:
 
 
 def _checked(code: int) -> None:
-    if not code:
+    if code == _NO_MEMORY:
         raise MemoryError("there is no memory left for an LSTM's states")
+    if code == _NO_ENTRY:
+        raise IndexError("tokens of an LSTM: expected places of entries; got another")
 
 
 def _found() -> ctypes.CDLL:
@@ -215,8 +228,13 @@ def _forward(  # noqa: PLR0917 - torch calls it
     reverse: bool,  # noqa: FBT001
     samples_first: bool,  # noqa: FBT001
     keep: bool,  # noqa: FBT001
+    tokens: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    outputs, last_cell, kept = _results(inputs, of_state, cell, samples_first=samples_first, keep=keep)
+    if tokens is not None and (keep or tokens.dim() != 3 or tokens.dtype != torch.int64):
+        raise RuntimeError("tokens of an LSTM: expected [B, steps, samples], int64, and no gradient")
+    outputs, last_cell, kept = _results(
+        inputs, of_state, cell, tokens, samples_first=samples_first, keep=keep
+    )
     inputs = _lines(inputs)
     parameters = {
         "of_input": _whole(of_input),
@@ -228,7 +246,9 @@ def _forward(  # noqa: PLR0917 - torch calls it
     }
     if (input_bias is None) != (state_bias is None):
         raise RuntimeError("biases of an LSTM: expected both or neither; got one")
-    layer = _layer(inputs, reverse=reverse, outputs=outputs, last_cell=last_cell, kept=kept, **parameters)
+    layer = _layer(
+        inputs, reverse=reverse, outputs=outputs, last_cell=last_cell, kept=kept, tokens=tokens, **parameters
+    )
     _checked(_found().lstm_forward(layer))
     return outputs, last_cell, kept
 
@@ -237,7 +257,7 @@ def _slopes(
     inputs: Tensor, of_input: Tensor, of_state: Tensor, cell: Tensor, *, samples_first: bool, by_inputs: bool
 ) -> tuple[Tensor, ...]:
     return (
-        _like_inputs(inputs, inputs.shape[-1], samples_first=samples_first)
+        _numbers_like(inputs, *inputs.shape, samples_first=samples_first)
         if by_inputs
         else inputs.new_empty(0),
         inputs.new_empty(of_input.shape),
@@ -289,8 +309,8 @@ def _backward(  # noqa: PLR0917 - torch calls it
 
 
 def _forward_form(*given: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
-    inputs, of_state, cell, samples_first, keep = given[0], given[2], given[6], given[8], given[9]
-    return _results(inputs, of_state, cell, samples_first=samples_first, keep=keep)
+    inputs, of_state, cell, samples_first, keep, tokens = (given[place] for place in (0, 2, 6, 8, 9, 10))
+    return _results(inputs, of_state, cell, tokens, samples_first=samples_first, keep=keep)
 
 
 def _backward_form(*given: Any) -> tuple[Tensor, ...]:  # noqa: ANN401

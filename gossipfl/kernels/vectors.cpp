@@ -8,6 +8,9 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -43,11 +46,30 @@ inline void store_some(float* to, Vector values, int64_t count) {
   for (int64_t lane = 0; lane < count; ++lane) to[lane] = found[lane];
 }
 
-inline Vector clamped(Vector x, float most) {  // NaN stays
-  const Vector high = Vector{} + most, low = -high;
-  x = x > high ? high : x;
-  return x < low ? low : x;
+// Of these three, NaN stays.
+inline Vector at_most(Vector x, float most) {
+  const Vector high = Vector{} + most;
+#if defined(__AVX512F__)
+  return _mm512_min_ps(high, x);  // compilers make two instructions of the comparison
+#elif defined(__AVX__)
+  return _mm256_min_ps(high, x);
+#else
+  return high < x ? high : x;
+#endif
 }
+
+inline Vector at_least(Vector x, float least) {
+  const Vector low = Vector{} + least;
+#if defined(__AVX512F__)
+  return _mm512_max_ps(low, x);
+#elif defined(__AVX__)
+  return _mm256_max_ps(low, x);
+#else
+  return low > x ? low : x;
+#endif
+}
+
+inline Vector clamped(Vector x, float most) { return at_least(at_most(x, most), -most); }
 
 constexpr float kMostExponent = 87.0f;
 
@@ -69,7 +91,7 @@ inline Vector bounded_exponential(Vector x) {
 inline Vector exponential(Vector x) { return bounded_exponential(clamped(x, kMostExponent)); }
 
 inline Vector exponential_of_negative(Vector x) {
-  return bounded_exponential(x < -kMostExponent ? Vector{} - kMostExponent : x);
+  return bounded_exponential(at_least(x, -kMostExponent));
 }
 
 // ln x of Cephes, of x ≥ 1: the exponent's part, and a polynomial of what is left. NaN and infinity stay.

@@ -63,7 +63,7 @@ class _Layer(torch.autograd.Function):
         before = tensors[0].shape[:-3]
         inputs, *others = (_in_rows(each, len(before)) for each in tensors)
         assert inputs is not None  # noqa: S101 - only biases may be
-        found = _operators.lstm_layer(inputs, *others, reverse, _has_samples_first(inputs), keep)
+        found = _operators.lstm_layer(inputs, *others, reverse, _has_samples_first(inputs), keep, None)
         return tuple(each.reshape(*before, *each.shape[1:]) for each in found)
 
     @staticmethod

@@ -37,7 +37,7 @@ def shims_source() -> str:
 
 def lstm_shims(graph: GraphModule) -> dict[Any, list[str]]:
     """What inductor's code calls for a graph's LSTM layers, if it has any."""
-    forward = _interface("forward", "ttt**ttbbb", 3)
+    forward = _interface("forward", "ttt**ttbbb*", 3)
     backward = _interface("backward", "**tttttttbbb", 6)
     called = {node.target for node in graph.graph.nodes}
     kernels = f'"C++" {{\n{shims_source()}\n}}'

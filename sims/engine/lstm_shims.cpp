@@ -5,11 +5,13 @@ namespace lstm_shims {
 // A tensor: where its numbers are, and their strides. Where it has to be laid out anew, a copy.
 class Tensor {
  public:
-  // The first dimension, with `free` more, may have any stride; the others lie as in contiguous memory.
-  Tensor(AtenTensorHandle given, int free) : handle_(given) {
+  // The first dimension, with `free` more, may have any stride; the others lie as in contiguous memory. Of dense ones,
+  // rows follow one another as well.
+  Tensor(AtenTensorHandle given, int free, bool is_dense = false) : handle_(given) {
     read();
-    int64_t expected = 1;
-    bool fits = true;
+    int64_t expected = 1, numbers_of_row = 1;
+    for (int64_t d = 1; d < dimensions; ++d) numbers_of_row *= sizes[d];
+    bool fits = !is_dense || sizes[0] == 1 || strides[0] == numbers_of_row;
     for (int64_t d = dimensions - 1; d > free; --d) {
       fits = fits && (sizes[d] == 1 || strides[d] == expected);
       expected *= sizes[d];
@@ -65,7 +67,7 @@ inline float* made_like_inputs(const lstm::Layer& of, int64_t width, bool sample
 inline lstm::Layer layer(const Tensor& inputs, const Tensor& of_input, const Tensor& of_state, const Tensor& hidden,
                          const Tensor& cell, bool reverse) {
   lstm::Layer of{};
-  of.rows = inputs.sizes[0], of.steps = inputs.sizes[1], of.samples = inputs.sizes[2], of.width = inputs.sizes[3];
+  of.rows = inputs.sizes[0], of.steps = inputs.sizes[1], of.samples = hidden.sizes[1], of.width = inputs.sizes[3];
   of.units = of_state.sizes[2], of.reverse = reverse;
   of.inputs = inputs.numbers, of.inputs_row = inputs.strides[0], of.inputs_step = inputs.strides[1];
   of.inputs_sample = inputs.strides[2];
@@ -79,7 +81,8 @@ inline lstm::Layer layer(const Tensor& inputs, const Tensor& of_input, const Ten
 inline AOTITorchError forward(AtenTensorHandle inputs_, AtenTensorHandle of_input_, AtenTensorHandle of_state_,
                               AtenTensorHandle* input_bias, AtenTensorHandle* state_bias, AtenTensorHandle hidden_,
                               AtenTensorHandle cell_, bool reverse, bool samples_first, bool keep,
-                              AtenTensorHandle* outputs, AtenTensorHandle* last_cell, AtenTensorHandle* kept) {
+                              AtenTensorHandle* tokens, AtenTensorHandle* outputs, AtenTensorHandle* last_cell,
+                              AtenTensorHandle* kept) {
   const Tensor inputs(inputs_, 2), of_input(of_input_, 0), of_state(of_state_, 0), hidden(hidden_, 0), cell(cell_, 0);
   lstm::Layer of = layer(inputs, of_input, of_state, hidden, cell, reverse);
   std::optional<Tensor> one, other;
@@ -88,12 +91,21 @@ inline AOTITorchError forward(AtenTensorHandle inputs_, AtenTensorHandle of_inpu
     of.input_bias = one->numbers, of.input_bias_row = one->strides[0];
     of.state_bias = other->numbers, of.state_bias_row = other->strides[0];
   }
+  if (tokens) {
+    int64_t *sizes, *strides;
+    void* data;
+    AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_get_sizes(*tokens, &sizes));
+    AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_get_strides(*tokens, &strides));
+    AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(*tokens, &data));
+    of.entries = of.steps, of.steps = sizes[1], of.tokens = static_cast<const int64_t*>(data);
+    of.tokens_row = strides[0], of.tokens_step = strides[1], of.tokens_sample = strides[2];
+  }
   of.outputs = made_like_inputs(of, of.units, samples_first, outputs, &of.outputs_step, &of.outputs_sample);
   of.last_cell = made({of.rows, of.samples, of.units}, {of.samples * of.units, of.units, 1}, last_cell);
   const int64_t each = keep ? lstm::kept_numbers(of.steps, of.samples, of.units) : 0;
   float* room = made({of.rows, each}, {each ? each : 1, 1}, kept);
   of.kept = keep ? room : nullptr;
-  return lstm::forward(of) ? AOTI_TORCH_SUCCESS : AOTI_TORCH_FAILURE;
+  return lstm::forward(of) == lstm::kDone ? AOTI_TORCH_SUCCESS : AOTI_TORCH_FAILURE;
 }
 
 inline AOTITorchError backward(AtenTensorHandle* by_outputs_, AtenTensorHandle* by_cell_, AtenTensorHandle inputs_,
@@ -103,7 +115,7 @@ inline AOTITorchError backward(AtenTensorHandle* by_outputs_, AtenTensorHandle* 
                                AtenTensorHandle* by_of_input, AtenTensorHandle* by_of_state, AtenTensorHandle* by_bias,
                                AtenTensorHandle* by_hidden, AtenTensorHandle* by_first) {
   const Tensor inputs(inputs_, 2), of_input(of_input_, 0), of_state(of_state_, 0), hidden(hidden_, 0), cell(cell_, 0);
-  const Tensor outputs(outputs_, 2), kept(kept_, 0);
+  const Tensor outputs(outputs_, 2, true), kept(kept_, 0, true);
   lstm::Layer of = layer(inputs, of_input, of_state, hidden, cell, reverse);
   of.outputs = outputs.numbers, of.outputs_step = outputs.strides[1], of.outputs_sample = outputs.strides[2];
   of.kept = kept.numbers;
@@ -128,7 +140,7 @@ inline AOTITorchError backward(AtenTensorHandle* by_outputs_, AtenTensorHandle* 
   by.by_bias = made({of.rows, gates}, {gates, 1}, by_bias);
   by.by_hidden = made({of.rows, of.samples, of.units}, {states, of.units, 1}, by_hidden);
   by.by_cell = made({of.rows, of.samples, of.units}, {states, of.units, 1}, by_first);
-  return lstm::backward(of, by) ? AOTI_TORCH_SUCCESS : AOTI_TORCH_FAILURE;
+  return lstm::backward(of, by) == lstm::kDone ? AOTI_TORCH_SUCCESS : AOTI_TORCH_FAILURE;
 }
 
 }  // namespace lstm_shims

@@ -43,6 +43,7 @@ from sims.engine.products import (
     with_products,
     without_products,
 )
+from sims.engine.recurrence_passes import layers_of_tokens
 from sims.engine.score_passes import scores_at_targets
 from sims.engine.trials import Trials
 from sims.world.trace_cache import Traces
@@ -200,7 +201,7 @@ class Programme:
         try:
             rewritten = copy.deepcopy(graph)
             if is_on_cpu := arguments[0].device.type == "cpu":
-                scores_at_targets(rewritten)
+                layers_of_tokens(scores_at_targets(rewritten))
             classes_first(attention_as_products(rewritten))
             if is_on_cpu:
                 traced_products(rewritten)

@@ -11,56 +11,24 @@ import torch
 from torch.fx import Node
 
 from sims.engine.graph_passes import is_call, shape_of
+from sims.engine.graph_views import VIEWS, Moved, Shape, step_of
 
 __all__ = ["LOSSES", "Compared", "End", "Scores", "end_of"]
 
 aten = torch.ops.aten
 _PRODUCTS = aten.mm.default, aten.addmm.default, aten.bmm.default
-_VIEWS = (
-    aten.view.default,
-    aten._unsafe_view.default,
-    aten.reshape.default,
-    aten.unsqueeze.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.expand.default,
-    aten.detach.default,
-    aten.alias.default,
-    aten.clone.default,
-)
 LOSSES = aten.nll_loss_forward.default, aten.nll_loss2d_forward.default
-_OF_TARGETS = (*_VIEWS, aten.ne.Scalar, aten.where.self, aten.scalar_tensor.default)
+_OF_TARGETS = (*VIEWS, aten.ne.Scalar, aten.where.self, aten.scalar_tensor.default)
 _NONE_IGNORED = -(1 << 63)
 _WORTH_A_CALL, _LEAST_CLASSES = 1 << 16, 16  # multiplications; of fewer classes vectors of lines are as good
 _NUMBERS, _CLASSES = torch.float32, torch.int64
 
-Shape = tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A view, of tensors with one number in place of the classes: there and back."""
+class Scores(Moved):
+    """Scores of a product somewhere on their way; their classes are one dimension."""
 
-    forward: tuple[Any, Any]
-    backward: tuple[Any, Any]
-    before: Shape
-    after: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores of a product somewhere on their way, and which dimension the classes are."""
-
-    node: Node
-    classes: int
-    steps: tuple[Step, ...] = ()
     are_logarithms: bool = False
-
-    @property
-    def shape(self) -> Shape:
-        """With one number in place of the classes."""
-        return _with_one(shape_of(self.node), self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +107,7 @@ def _followed(end: End, scores: Scores, user: Node) -> list[Scores] | None:
         converts = user.args[2]
         fits = not converts and _is_over_classes(scores, user)
         return [replace(scores, node=user, are_logarithms=True)] if fits else None
-    step = _step(scores, user)
+    step = step_of(scores, user)
     return None if step is None else [step]
 
 
@@ -153,7 +121,7 @@ def _noted(found: list[Any], one: object) -> list[Scores] | None:
 
 def _is_over_classes(scores: Scores, user: Node) -> bool:
     dimension = user.args[1] if len(user.args) > 1 else None
-    return isinstance(dimension, int) and dimension % len(scores.shape) == scores.classes
+    return isinstance(dimension, int) and dimension % len(scores.shape) == scores.place
 
 
 def _compared(scores: Scores, user: Node) -> Compared | None:
@@ -167,7 +135,7 @@ def _compared(scores: Scores, user: Node) -> Compared | None:
     else:
         _, targets, weights, _, ignored = user.args  # type: ignore[assignment]
         is_used = all(is_call(each, operator.getitem) and each.args[1] == 0 for each in user.users)
-        fits = is_used and weights is None and scores.classes == 1
+        fits = is_used and weights is None and scores.place == 1
     dtype = targets.meta["tensor_meta"].dtype
     return Compared(found, targets, ignored) if fits and dtype == _CLASSES else None
 
@@ -192,48 +160,6 @@ def _is_bias(tensor: object, shape: Shape) -> bool:
     *others, classes = shape_of(tensor)
     rows = shape[:-2] if len(others) == len(shape) - 1 else ()
     return classes == shape[-1] and (not any(n != 1 for n in others) or tuple(others) == (*rows, 1))
-
-
-def _step(scores: Scores, user: Node) -> Scores | None:
-    """Scores after a view of them; None if it takes them apart, or is no view."""
-    before = scores.shape
-    if is_call(user, aten.transpose.int, aten.permute.default, aten.t.default):
-        order = _order(user, len(before))
-        back = [order.index(d) for d in range(len(order))]
-        after = tuple(before[d] for d in order)
-        turned = [d for d in order if before[d] != 1]
-        if turned == sorted(turned):
-            step = _reshape(before, after)
-        else:
-            step = Step((aten.permute.default, order), (aten.permute.default, back), before, after)
-        return replace(scores, node=user, classes=back[scores.classes], steps=(*scores.steps, step))
-    if not is_call(user, *_VIEWS):
-        return None
-    old, new = shape_of(scores.node), shape_of(user)
-    ahead = math.prod(old[: scores.classes])
-    places = [d for d, n in enumerate(new) if n == old[scores.classes] and math.prod(new[:d]) == ahead]
-    if not places or math.prod(new) != math.prod(old):
-        return None
-    after = _with_one(new, places[0])
-    step = _reshape(before, after)
-    return replace(scores, node=user, classes=places[0], steps=(*scores.steps, step))
-
-
-def _reshape(before: Shape, after: Shape) -> Step:
-    return Step((aten.reshape.default, list(after)), (aten.reshape.default, list(before)), before, after)
-
-
-def _order(node: Node, dimensions: int) -> list[int]:
-    order = list(range(dimensions))
-    if is_call(node, aten.permute.default):
-        return [d % dimensions for d in node.args[1]]  # type: ignore[union-attr,operator,misc]
-    one, other = node.args[1:] if is_call(node, aten.transpose.int) else (0, dimensions - 1)
-    order[one], order[other] = order[other], order[one]  # type: ignore[index]
-    return order
-
-
-def _with_one(shape: Shape, place: int) -> Shape:
-    return (*shape[:place], 1, *shape[place + 1 :])
 
 
 def _expression(value: Any, *others: Any) -> str:

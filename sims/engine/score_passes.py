@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 
 from gossipfl.kernels.scores import OPERATOR, is_available
 from sims.engine.graph_passes import is_call, shape_of
-from sims.engine.score_ends import LOSSES, Compared, End, Scores, end_of
-from sims.engine.written_graphs import Form
+from sims.engine.graph_views import Writer
+from sims.engine.score_ends import LOSSES, Compared, End, end_of
 
 __all__ = ["scores_at_targets"]
 
 aten = torch.ops.aten
 _NUMBERS, _CLASSES = torch.float32, torch.int64
-
-Shape = tuple[int, ...]
 
 
 def scores_at_targets(graph: GraphModule) -> GraphModule:
@@ -39,49 +34,9 @@ def scores_at_targets(graph: GraphModule) -> GraphModule:
     return graph
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    """Calls that are inserted into a graph where it stands."""
-
-    graph: GraphModule
-
-    def called(self, target: Any, shape: Shape, *arguments: Any, dtype: torch.dtype = _NUMBERS) -> Node:
-        """Insert a call that has one result."""
-        found = self.graph.graph.call_function(target, arguments)
-        found.meta["tensor_meta"] = Form(torch.Size(shape), dtype)
-        return found
-
-    def shaped(self, tensor: Node, *shape: int) -> Node:
-        """Insert a reshape where one is needed, in place of those that led here."""
-        while is_call(tensor, aten.reshape.default):
-            tensor = tensor.args[0]  # type: ignore[assignment]
-        if shape_of(tensor) == shape:
-            return tensor
-        dtype = tensor.meta["tensor_meta"].dtype
-        return self.called(aten.reshape.default, shape, tensor, list(shape), dtype=dtype)
-
-    def moved(self, tensor: Node, steps: Sequence[tuple[tuple[Any, Any], Shape]]) -> Node:
-        """Insert views."""
-        for (target, argument), shape in steps:
-            if target is aten.reshape.default:
-                tensor = self.shaped(tensor, *shape)
-            else:
-                dtype = tensor.meta["tensor_meta"].dtype
-                tensor = self.called(target, shape, tensor, argument, dtype=dtype)
-        return tensor
-
-    def there(self, tensor: Node, scores: Scores) -> Node:
-        """One number a line, moved as scores were."""
-        return self.moved(tensor, [(step.forward, step.after) for step in scores.steps])
-
-    def back(self, tensor: Node, scores: Scores) -> Node:
-        """One number for each place where scores came to, moved back to their lines."""
-        return self.moved(tensor, [(step.backward, step.before) for step in reversed(scores.steps)])
-
-
 def _rewrite(graph: GraphModule, end: End) -> None:
     assert end.first is not None  # noqa: S101 - `end_of` found it
-    write = _Writer(graph)
+    write = Writer(graph)
     for node in end.late:
         end.first.prepend(node)
     with graph.graph.inserting_before(end.first):
@@ -104,7 +59,7 @@ def _rewrite(graph: GraphModule, end: End) -> None:
             graph.graph.erase_node(node)
 
 
-def _called(write: _Writer, end: End) -> tuple[Node, Node]:
+def _called(write: Writer, end: End) -> tuple[Node, Node]:
     """The kernel's call: logarithms and classes of the largest scores, of the product's shape with one class."""
     *_, left, right = end.product.args
     assert isinstance(left, Node) and isinstance(right, Node)  # noqa: S101 - tensors
@@ -139,7 +94,7 @@ def _called(write: _Writer, end: End) -> tuple[Node, Node]:
     return found[0], found[1]
 
 
-def _loss(write: _Writer, logarithms: Node, compared: Compared) -> Node:
+def _loss(write: Writer, logarithms: Node, compared: Compared) -> Node:
     """What ``nll_loss`` makes of logarithms at its targets, 0 where they are ignored."""
     _, targets, _, reduction, ignored = compared.scores.node.args
     assert isinstance(targets, Node)  # noqa: S101 - a tensor

@@ -199,22 +199,65 @@ def test_tensors_of_other_shapes_are_refused(place):
     shapes += [(rows, samples, units)] * 2
     given = [torch.zeros(shape) for shape in shapes]
     call = torch.ops.gossipfl.lstm_layer
-    call(*given, False, False, True)
+    call(*given, False, False, True, None)
     given[place] = given[place][:, :-1] if place else given[place][..., :-1]
     with pytest.raises(RuntimeError, match="of an LSTM: expected"):
-        call(*given, False, False, True)
+        call(*given, False, False, True, None)
     given[place] = None if place in (3, 4) else given[place].double()
     with pytest.raises(RuntimeError, match="of an LSTM: expected"):
-        call(*given, False, False, True)
+        call(*given, False, False, True, None)
 
 
 def test_of_no_rows_there_are_no_results():
     steps, samples, width, units = 3, 2, 5, 4
     shapes = [(0, steps, samples, width), (0, 16, width), (0, 16, units), (0, 16), (0, 16)]
     inputs, *given = [torch.zeros(shape) for shape in [*shapes, *[(0, samples, units)] * 2]]
-    outputs, _, kept = torch.ops.gossipfl.lstm_layer(inputs, *given, False, False, True)
+    outputs, _, kept = torch.ops.gossipfl.lstm_layer(inputs, *given, False, False, True, None)
     assert outputs.shape == (0, steps, samples, units)
     by = torch.ops.gossipfl.lstm_layer_backward(
         outputs, None, inputs, *given[:2], *given[4:], outputs, kept, False, False, True
     )
     assert [each.shape for each in by[:2]] == [inputs.shape, given[0].shape]
+
+
+@pytest.mark.parametrize("samples_first", [False, True])
+def test_entries_and_tokens_give_what_inputs_do(samples_first):
+    rows, steps, samples, width, units, entries = 3, 5, 9, 7, 21, 6
+    generator = torch.Generator().manual_seed(5)
+    shapes = [(rows, 4 * units, width), (rows, 4 * units, units), *[(rows, 4 * units)] * 2]
+    given = [torch.randn(shape, generator=generator) for shape in [*shapes, *[(rows, samples, units)] * 2]]
+    table = torch.randn(rows, entries, width, generator=generator)
+    order = (rows, samples, steps) if samples_first else (rows, steps, samples)
+    tokens = torch.randint(entries, order, generator=generator)
+    tokens = tokens.mT if samples_first else tokens
+    inputs = torch.stack([each[chosen] for each, chosen in zip(table, tokens, strict=True)])
+    call, lines = torch.ops.gossipfl.lstm_layer, table.unsqueeze(2)
+    for reverse in (False, True):
+        expected = call(inputs, *given, reverse, samples_first, False, None)
+        found = call(lines, *given, reverse, samples_first, False, tokens)
+        for one, other in zip(expected, found, strict=True):
+            assert torch.equal(one, other) and one.stride() == other.stride()
+    shared = call(lines, *given, False, samples_first, False, tokens[:1].expand(rows, -1, -1))
+    assert torch.equal(shared[0][:1], call(lines, *given, False, samples_first, False, tokens)[0][:1])
+    with pytest.raises(RuntimeError, match="no gradient"):
+        call(lines, *given, False, samples_first, True, tokens)
+    with pytest.raises(RuntimeError, match="int64"):
+        call(lines, *given, False, samples_first, False, tokens.int())
+    with pytest.raises(RuntimeError, match="of an LSTM: expected"):
+        call(inputs, *given, False, samples_first, False, tokens)
+    for wrong in (-1, entries):
+        changed = tokens.clone()
+        changed[2, 4, 8] = wrong
+        with pytest.raises(IndexError, match="tokens of an LSTM"):
+            call(lines, *given, False, samples_first, False, changed)
+
+
+def test_what_no_gradient_needs_changes_results_by_rounding_alone():
+    made = Given(nn.LSTM(11, 21, batch_first=True), rows=2, samples=9, steps=6, seed=6)
+    numbers = [(3 * each).detach() for each in made.as_kind(torch.float32)]
+    with BatchableOperators():
+        expected = vmap(made.results)(*numbers)
+        with torch.no_grad():
+            found = vmap(made.results)(*numbers)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

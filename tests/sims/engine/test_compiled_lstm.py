@@ -86,3 +86,39 @@ def test_compiled_layers_give_what_traced_ones_do(loss, options):
     for run in (lambda *tensors: programme(0, *tensors), unlocked):
         for one, other in zip(function(*arguments), run(*arguments), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_gradient_reads_rows_wherever_they_are():
+    """Of outputs and what was kept, every second row."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(4 * UNITS, WIDTH), (4 * UNITS, UNITS), *[(4 * UNITS,)] * 2, *[(SAMPLES, UNITS)] * 2]
+    shapes = [(2 * ROWS, STEPS, SAMPLES, WIDTH), *((2 * ROWS, *shape) for shape in shapes)]
+    tensors = [0.3 * torch.randn(shape, generator=generator) for shape in shapes]
+    outputs, _, kept = torch.ops.gossipfl.lstm_layer(*tensors, False, False, True, None)
+
+    def function(outputs, kept, *tensors):
+        inputs, of_input, of_state, _, _, hidden, cell = (each[::2] for each in tensors)
+        found = torch.ops.gossipfl.lstm_layer_backward(
+            outputs[::2],
+            None,
+            inputs,
+            of_input,
+            of_state,
+            hidden,
+            cell,
+            outputs[::2],
+            kept[::2],
+            False,
+            False,
+            True,
+        )
+        return [each + 0 for each in found]
+
+    arguments = outputs, kept, *tensors
+    programme = Programme(
+        function, arguments, growing=(), calls=1, compile_when="always", threads=1, name="a gradient"
+    )
+    assert programme.tier == "compiled"
+    for one, other in zip(function(*arguments), programme(0, *arguments), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
