@@ -68,7 +68,7 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     messages, task = bool(draws.random() < 0.5), one_of(*_TASKS)
     rounds = [name for name in algorithm_names() if not issubclass(find_algorithm(name), MessageAlgorithm)]
     algorithm = one_of(*_MESSAGES) if messages else one_of(*rounds, *["d_psgd"] * 10)
-    most = 300 if task in _SEVERAL and draws.random() < 0.7 else 20_000
+    most = 300 if task in _SEVERAL else 20_000
     nodes = round(float(np.exp(draws.uniform(np.log(10), np.log(most)))))
     given = [f"population.nodes={nodes}", f"seed={int(draws.integers(1000))}", "task.samples_per_node=20"]
     if task not in ("digits", "pendigits", "spambase"):
@@ -110,9 +110,9 @@ def drawn(draws: np.random.Generator) -> tuple[str, ...]:
     given += at_times(0.12, "attack={name='sign_flip',share=0.1}", "attack={name='alie',share=0.1}")
     given += at_times(0.1, "training.privacy={clip=1.0,noise_multiplier=1.0}")
     given += at_times(0.1, "precision='float64'")
-    length, slow = int(one_of(2, 2, 4)), task in _SEVERAL
+    length, slow = int(one_of(2, 2, 4)), task in _SEVERAL or nodes > 2000
     given += [f"stop.rounds={length}", f"evaluate.every={one_of(1, 2, length)}"]
-    few = min(nodes, 20)
+    few = min(nodes, 20)  # a run of thousands of evaluations takes minutes
     given += at_times(
         1 if slow else 0.8, f"evaluate.nodes={few}", f"evaluate.nodes={few if slow else nodes // 2}"
     )
