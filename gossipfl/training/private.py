@@ -19,9 +19,17 @@ from gossipfl.training.gradient import Differentiated, RowGradients
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.step_draws import StepDraws
 
-__all__ = ["private_gradients", "require_separable", "require_unchanged", "sampling_rates"]
+__all__ = [
+    "SAMPLE_NUMBERS_AT_ONCE",
+    "private_gradients",
+    "require_separable",
+    "require_unchanged",
+    "sampling_rates",
+]
 
-_NUMBERS_AT_A_TIME = 2**22  # of samples' gradients, on a CPU
+SAMPLE_NUMBERS_AT_ONCE = 2**22
+"""Of samples' gradients, on a CPU."""
+
 _NUMBERS_AT_A_TIME_ELSEWHERE = 2**28
 
 
@@ -81,7 +89,7 @@ def private_gradients(
     sums = rows.new_zeros(len(nodes), gradients.trainable_size)
     losses = rows.new_zeros(len(nodes))
     on_cpu = rows.device.type == "cpu"
-    at_a_time = max(1, (_NUMBERS_AT_A_TIME if on_cpu else _NUMBERS_AT_A_TIME_ELSEWHERE) // width)
+    at_a_time = max(1, (SAMPLE_NUMBERS_AT_ONCE if on_cpu else _NUMBERS_AT_A_TIME_ELSEWHERE) // width)
     for start in range(0, len(whose), at_a_time):
         part = slice(start, start + at_a_time)
         of_row = torch.from_numpy(whose[part]).to(rows.device)

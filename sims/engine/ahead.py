@@ -9,10 +9,11 @@ from typing import Any, Protocol, TypeVar
 from sims.compiler.timeline import Timeline, Window
 from sims.engine.arranging import Arranged
 
-__all__ = ["arranged_windows"]
+__all__ = ["MOST_OPERATIONS", "arranged_windows"]
 
 T = TypeVar("T")
-_MOST_OPERATIONS = 1 << 20  # of windows of which two may be in memory
+MOST_OPERATIONS = 1 << 20
+"""Of windows of which two may be in memory."""
 
 
 class Arranging(Protocol):
@@ -64,7 +65,7 @@ def arranged_windows(timeline: Timeline, engine: Arranging, until: int) -> Gener
 
     arranged = drawn()
     while arranged is not None:
-        small = len(arranged.window) <= _MOST_OPERATIONS
+        small = len(arranged.window) <= MOST_OPERATIONS
         ahead = engine.aside(drawn_ahead) if small else None
         if ahead is None:
             yield arranged

@@ -4,26 +4,68 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gossipfl.tasks.samples import count, take
+from gossipfl.training import Nodes
+from gossipfl.training.private import SAMPLE_NUMBERS_AT_ONCE
 from sims.engine.blocks import block_size
+from sims.engine.local import NUMBERS_AT_ONCE
 from sims.metrics.living import Living, Watching
 from sims.world import World
 
-__all__ = ["evaluating_bytes", "working_bytes"]
+__all__ = ["evaluating_bytes", "training_bytes"]
 
 _SAMPLES_TRIED = 2, 6
+_NODES_TRIED = 2, 4
+_NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 _COPIES = 1.75  # of these, where what is traced lays them out otherwise
 _KEPT = 3  # outputs, their gradients, and what operators need on the way
 
 
-def working_bytes(world: World) -> int:
-    """Bytes of what is computed at a time in training."""
+def training_bytes(world: World, threads: int) -> int:
+    """Bytes of what is computed at a time in training: a block on each thread where it is traced."""
     nodes, row = world.scenario.population.nodes, world.dtype.itemsize * world.layout.size
     batch = min(world.scenario.training.batch_size, int(world.trainer.data.counts.max()))
-    return _KEPT * block_size(row_bytes=row, nodes=5 * nodes) * batch * sum(_outputs_of_a_sample(world))
+    block = block_size(row_bytes=row, nodes=5 * nodes)
+    of_blocks = _KEPT * block * batch * sum(_outputs_of_a_sample(world))
+    if world.scenario.training.privacy is None:
+        return threads * of_blocks
+    return max(of_blocks, _private_bytes(world))
+
+
+def _private_bytes(world: World) -> int:
+    """Bytes of private training, untraced: of a few nodes, as many as that of those trained at a time comes to.
+
+    The gradients of samples are there for so many at a time, the noise for all of these nodes.
+    """
+    nodes, size = world.scenario.population.nodes, world.layout.size
+    together = min(nodes, max(1, NUMBERS_AT_ONCE // size))
+    batch = min(world.scenario.training.batch_size, int(world.trainer.data.counts.max()))
+    differentiated = min(together, -(-SAMPLE_NUMBERS_AT_ONCE // (batch * size)))
+    fewer, more = _NODES_TRIED
+    if nodes < more:
+        return 0
+    try:
+        found = [_trained_bytes(world, few) for few in _NODES_TRIED]
+    except Exception:  # whatever a module may do: it is named when it is trained
+        return 0
+    each = (found[1] - found[0]) / (more - fewer)
+    noise = 8 * size * _NOISE_TABLES
+    return int(differentiated * each + max(0, together - differentiated) * noise)
+
+
+def _trained_bytes(world: World, few: int) -> int:
+    """The most bytes of a step of the first nodes."""
+    members, rows = np.arange(few), world.first_rows()
+    rows = (rows if len(rows) >= few else rows[:1].expand(few, -1))[:few].contiguous()
+    nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
+    living = Living()
+    with Watching(living.seen):
+        world.trainer.train(nodes, members, steps=1)
+    return living.most
 
 
 def evaluating_bytes(world: World) -> int:

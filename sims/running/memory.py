@@ -9,18 +9,19 @@ import numpy as np
 import torch
 
 from gossipfl.tasks.samples import leaves
-from sims.compiler.timeline import Timeline, conditions_of, event_loop_was_compiled, ticks
+from sims.compiler.timeline import Timeline, conditions_of, longest_window, ticks
 from sims.compiler.waves import compile_waves
+from sims.engine.ahead import MOST_OPERATIONS
 from sims.engine.batch_sizes import BatchSizes
-from sims.engine.batching import Batching
 from sims.engine.blocks import block_size, wave_width
 from sims.engine.groups import groups_of
-from sims.engine.local import NUMBERS_AT_ONCE
+from sims.engine.programme import Compile
 from sims.engine.spaces import space_left
 from sims.errors import NotEnoughDisk, NotEnoughMemory
 from sims.rows.forms import RowForm
 from sims.rows.packing import Packing
-from sims.running.activations import evaluating_bytes, working_bytes
+from sims.running.activations import evaluating_bytes, training_bytes
+from sims.running.library_bytes import FIRST_BYTES, SMALLEST_BYTES, compiler_bytes, library_bytes
 from sims.running.round_bytes import round_bytes
 from sims.scenario import Scenario
 from sims.world import World
@@ -29,16 +30,9 @@ from sims.world.networks import round_network
 __all__ = ["MemoryEstimate", "check_disk", "check_memory", "estimate_memory", "readable"]
 
 _PROBED_NODES = 2000
-_OPERATION_BYTES = 22 + 8 * 14  # a window's arrays, and those of compiling it to waves and blocks
+_DRAWN_BYTES, _ARRANGED_BYTES = 37, 97  # of an operation of a window, and of its place in waves and blocks
 _EVENT_BYTES = 45
 _MEASURED_AT_ONCE = 1 << 23
-_LIBRARY_BYTES = 441_000_000  # Python, torch, numba
-_TRACING_BYTES = 95_000_000  # torch's tracing and sympy, where no earlier run has kept what it traced
-_EVENT_LOOP_BYTES = 45_000_000
-_COMPILING_BYTES = 190_000_000  # of the event loop, which is kept for later runs
-_ATTACK_BYTES = 40_000_000
-_FIRST_BYTES = _LIBRARY_BYTES + _TRACING_BYTES + _EVENT_LOOP_BYTES + _COMPILING_BYTES + _ATTACK_BYTES
-_NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +57,8 @@ class MemoryEstimate:
         Models in a file, which need no memory while nodes are asleep.
     shards : int
         Parts that a simulation is divided into: all else is of one of them.
+    compiler : int
+        Of the C++ compiler, a process beside this one that ends before the first round; not in `total`.
     """
 
     rows: int
@@ -70,9 +66,10 @@ class MemoryEstimate:
     data: int
     timeline: int
     measuring: int = 0
-    base: int = _LIBRARY_BYTES + _TRACING_BYTES + _EVENT_LOOP_BYTES
+    base: int = SMALLEST_BYTES
     disk: int = 0
     shards: int = 1
+    compiler: int = 0
 
     @property
     def total(self) -> int:
@@ -82,7 +79,7 @@ class MemoryEstimate:
     @property
     def elsewhere(self) -> MemoryEstimate:
         """Of the same run on a machine where nothing ran before, so that it traces and compiles."""
-        return replace(self, base=max(self.base, _FIRST_BYTES))
+        return replace(self, base=max(self.base, FIRST_BYTES))
 
     @property
     def largest(self) -> str:
@@ -104,11 +101,14 @@ class MemoryEstimate:
         shown = ", ".join(f"{name} {readable(size)}" for name, size in self._parts if size)
         on_disk = f", and {readable(self.disk)} on disk" if self.disk else ""
         each = f" in each of {self.shards} shards" if self.shards > 1 else ""
-        return f"{readable(self.total)} ({shown}){on_disk}{each}"
+        beside = f", beside {readable(self.compiler)} of the C++ compiler" if self.compiler else ""
+        return f"{readable(self.total)} ({shown}){on_disk}{each}{beside}"
 
 
-def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
-    """Estimate the memory of a run.
+def estimate_memory(
+    scenario: Scenario, world: World, *, threads: int = 1, compile_when: Compile = "auto"
+) -> MemoryEstimate:
+    """Estimate the memory of a run: the most that is resident of its process.
 
     The number of models in flight at once is found by drawing the first rounds of the same network with at most
     2,000 nodes on the complete graph.
@@ -119,6 +119,8 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     pool = leaves((data.inputs, data.targets, world.test_inputs))
     held = sum(leaf.numel() * leaf.element_size() for leaf in pool if isinstance(leaf, torch.Tensor))
     held += data.indices.nbytes + data.offsets.nbytes + data.numbers.nbytes
+    base = library_bytes(scenario, world, compile_when)
+    compiler = compiler_bytes(scenario, world, compile_when)
     if scenario.algorithm.in_rounds:
         row, held_at_once = item * world.layout.size + 8, round_bytes(world)
         ends = _link_ends(scenario, world) if held_at_once.end else 0
@@ -127,8 +129,9 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
             slots=0,
             data=held,
             timeline=0,
-            measuring=_measuring_bytes(scenario, world, row),
-            base=_base_bytes(scenario, world),
+            measuring=_measuring_bytes(scenario, world, row, threads),
+            base=base,
+            compiler=compiler,
         )
     behaviour, first = world.message_algorithm.behaviour, world.first_nodes()
     packing = Packing.of(first, behaviour.carries)
@@ -137,37 +140,37 @@ def estimate_memory(scenario: Scenario, world: World) -> MemoryEstimate:
     paged = scenario.engine.paged_to is not None
     row = ages + (0 if paged else model)
     slots = int(n * _slots_per_node(scenario, world, item * world.layout.size) * 1.125) + 64
-    operations = min(2_000_000, int(2 * n * min(scenario.stop.rounds, scenario.evaluate.every)))
     degree = scenario.topology.arguments.get("degree", 0)
     links = n * (4 * int(degree) + 8) if isinstance(degree, int) else 0
     return MemoryEstimate(
         rows=n * (row + item * packing.kept_width + 8),
         slots=slots * row,
         data=held,
-        timeline=operations * _OPERATION_BYTES + 4 * n * _EVENT_BYTES + 70 * n + links,
-        measuring=_measuring_bytes(scenario, world, item * packing.width),
+        timeline=_window_bytes(scenario, threads, compile_when) + 4 * n * _EVENT_BYTES + 70 * n + links,
+        measuring=_measuring_bytes(scenario, world, item * packing.width, threads),
         disk=(n + 1 + slots) * model if paged else 0,
-        base=_base_bytes(scenario, world),
+        base=base,
+        compiler=compiler,
     )
 
 
-def _base_bytes(scenario: Scenario, world: World) -> int:
-    """Bytes of the libraries that a run loads."""
-    found = _LIBRARY_BYTES + (0 if Batching.is_known(world) else _TRACING_BYTES)
-    if not scenario.algorithm.in_rounds:
-        found += _EVENT_LOOP_BYTES
-        found += _COMPILING_BYTES if event_loop_was_compiled() else 0
-    return found + (_ATTACK_BYTES if scenario.attack is not None else 0)
+def _window_bytes(scenario: Scenario, threads: int, compile_when: Compile) -> int:
+    """Bytes of the operations of a window, and of the next one where a thread draws that meanwhile."""
+    n = scenario.population.nodes
+    due, most = int(2 * n * min(scenario.stop.rounds, scenario.evaluate.every)), longest_window(n)
+    found = min(due, most) * (_DRAWN_BYTES + _ARRANGED_BYTES)
+    if threads > 1 and compile_when != "never" and most < due and most <= MOST_OPERATIONS:
+        found += most * _ARRANGED_BYTES + 4 * n * _EVENT_BYTES  # and events as they were, to go back to
+    return found
 
 
-def _measuring_bytes(scenario: Scenario, world: World, row: int) -> int:
-    """Bytes of the models that are evaluated, if not all are, of parts of consensus distances, and of a block."""
+def _measuring_bytes(scenario: Scenario, world: World, row: int, threads: int) -> int:
+    """Bytes of the models that are evaluated, if not all are, of parts of consensus distances, and of blocks."""
     nodes, measured = scenario.population.nodes, scenario.evaluate.nodes
     chosen = 0 if measured is None or measured >= nodes else measured * row
-    private = scenario.training.privacy is not None
-    drawn = 8 * min(nodes * world.layout.size, NUMBERS_AT_ONCE) * _NOISE_TABLES if private else 0
-    computed = max(working_bytes(world), evaluating_bytes(world))
-    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + computed + drawn
+    at_once = min(threads, nodes if measured is None else measured)
+    computed = max(training_bytes(world, threads), at_once * evaluating_bytes(world))
+    return 2 * chosen + min(nodes * row, 3 * _MEASURED_AT_ONCE) + computed
 
 
 def _link_ends(scenario: Scenario, world: World) -> int:

@@ -116,7 +116,7 @@ def run(
         scenario = load_scenario(_given(scenario), overrides=overrides)
     audience = Audience(callbacks_of(callbacks, beside=beside or scenario.modules))
     world = build_world(scenario, traces=traces, data=data)
-    memory = estimate_memory(scenario, world)
+    memory = estimate_memory(scenario, world, threads=threads, compile_when=compile_when)
     if simulated_by is None:
         require_memory(scenario, world, memory)
         check_disk(memory, scenario.engine.paged_to)

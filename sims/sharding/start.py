@@ -59,7 +59,7 @@ def sharded(
     else:
         lists = neighbour_lists(scenario, class_counts=world.class_counts)
         partition = divided(n, shards, pattern_of_lists(n, lists))
-    whole = estimate_memory(scenario, world)
+    whole = estimate_memory(scenario, world, threads=threads, compile_when=compile_when)
     memory = replace(whole, rows=-(-whole.rows // shards), slots=-(-whole.slots // shards), shards=shards)
     task = ShardTask(
         scenario=scenario,

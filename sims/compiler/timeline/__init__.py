@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sims.compiler.timeline.conditions import TICKS_PER_SECOND, Conditions, conditions_of, ticks
 from sims.compiler.timeline.events import event_loop_was_compiled
-from sims.compiler.timeline.timeline import Timeline, Window
+from sims.compiler.timeline.timeline import Timeline, Window, longest_window
 
 __all__ = [
     "TICKS_PER_SECOND",
@@ -13,5 +13,6 @@ __all__ = [
     "Window",
     "conditions_of",
     "event_loop_was_compiled",
+    "longest_window",
     "ticks",
 ]

@@ -13,7 +13,7 @@ from sims.compiler.operations import ON_ANSWER
 from sims.compiler.timeline import calendar, events, states
 from sims.compiler.timeline.conditions import Conditions
 
-__all__ = ["Timeline", "Window"]
+__all__ = ["Timeline", "Window", "longest_window"]
 
 _FEWEST_OPERATIONS, _MOST_OPERATIONS = 1 << 16, 2_000_000
 _OPERATIONS_PER_NODE = 64  # some thirty rounds, so that few waves are cut short by the end of a window
@@ -53,6 +53,11 @@ class Window:
         return (int(self.time[0]), int(self.time[-1])) if len(self) else (0, 0)
 
 
+def longest_window(nodes: int) -> int:
+    """Operations that a window has at most, unless more are due at one time."""
+    return min(max(_OPERATIONS_PER_NODE * nodes, _FEWEST_OPERATIONS), _MOST_OPERATIONS)
+
+
 class Timeline:
     """Everything that happens in a network, except what the models learn.
 
@@ -67,7 +72,7 @@ class Timeline:
         self.conditions = conditions
         n = conditions.n
         if most_operations is None:
-            most_operations = min(max(_OPERATIONS_PER_NODE * n, _FEWEST_OPERATIONS), _MOST_OPERATIONS)
+            most_operations = longest_window(n)
         buckets = int(np.clip(n // 8, 64, 1 << 20))
         self._calendar = calendar.new_calendar(
             capacity=4 * n + 4 * conditions.capacity + 64,
