@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["compared", "main", "measured"]
 
 _MEASURES = "first", "later"
-_ENDED = "ended\n"
 
 
 def measured(name: str) -> dict[str, tuple[float, float]]:
@@ -46,7 +45,9 @@ def measured(name: str) -> dict[str, tuple[float, float]]:
     return compared("digits" if ready_made is None else name, ready_made or SCENARIOS[name])
 
 
-def compared(scenario: str, given: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+def compared(
+    scenario: str, given: tuple[str, ...], measures: tuple[str, ...] = _MEASURES
+) -> dict[str, tuple[float, float]]:
     """The same of a ready-made scenario with other values and options."""
     command = [sys.executable, "-m", "benchmarks.memory_estimates", "--one", json.dumps([scenario, given])]
     kernels = os.environ.get("NUMBA_CACHE_DIR", str(cache_directory() / "kernels"))
@@ -54,10 +55,10 @@ def compared(scenario: str, given: tuple[str, ...]) -> dict[str, tuple[float, fl
         known = {**os.environ, "XDG_CACHE_HOME": caches, "NUMBA_CACHE_DIR": kernels}
         lines = [
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=known).stdout
-            for _ in _MEASURES
+            for _ in measures
         ]
     found = [json.loads(line.splitlines()[-1]) for line in lines]
-    return {each: (one["estimated"], one["taken"]) for each, one in zip(_MEASURES, found, strict=True)}
+    return {each: (one["estimated"], one["taken"]) for each, one in zip(measures, found, strict=True)}
 
 
 def _one(scenario: str, given: list[str]) -> None:
@@ -138,74 +139,17 @@ def _cells(found: dict[str, tuple[float, float]]) -> str:
     )
 
 
-class _Forks:
-    """A process that has imported what runs need, done nothing, and is forked for each: imports are half their time."""
-
-    def __init__(self) -> None:
-        kernels = os.environ.get("NUMBA_CACHE_DIR", str(cache_directory() / "kernels"))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.memory_estimates", "--serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "NUMBA_CACHE_DIR": kernels},
-        )
-
-    def measured(self, given: tuple[str, ...], caches: str) -> tuple[float, float] | None:
-        """Estimate and greatest memory of a run, in bytes; None if it was refused, which it has said."""
-        asked, answers = self._process.stdin, self._process.stdout
-        assert asked is not None
-        assert answers is not None
-        asked.write(json.dumps([caches, given]) + "\n")
-        asked.flush()
-        found = None
-        for line in answers:
-            if line == _ENDED:
-                break
-            if line.startswith("{"):
-                one = json.loads(line)
-                found = one["estimated"], one["taken"]
-        return found
-
-    def close(self) -> None:
-        """End it."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
-
-
-def _serve() -> None:
-    """Carry out the runs that are asked for, each in a process of its own."""
-    import sims.metrics.evaluation
-    import sims.running.choice
-    import sims.running.run  # noqa: F401
-
-    for line in sys.stdin:
-        caches, given = json.loads(line)
-        if not (child := os.fork()):
-            os.environ["XDG_CACHE_HOME"] = caches
-            try:
-                _one("digits", given)
-            except Exception as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
-        os.waitpid(child, 0)
-        print(_ENDED, end="", flush=True)
-
-
 def _sample(count: int, seed: int) -> None:
     """Print a line a scenario that is drawn, every third with its later run, and how all ratios are distributed."""
     ratios: list[float] = []
-    with closing(_Forks()) as forks:
-        for number, given in enumerate(sampled(count, seed=seed)):
-            with tempfile.TemporaryDirectory() as caches:
-                measures = _MEASURES if number % 3 == 2 else _MEASURES[:1]
-                runs = {each: forks.measured(given, caches) for each in measures}
-            found = {each: run for each, run in runs.items() if run is not None}
-            ratios += [estimated / taken for estimated, taken in found.values()]
-            print(f"| {_cells(found) or 'refused'} | {' '.join(given)} |", flush=True)
+    for number, given in enumerate(sampled(count, seed=seed)):
+        try:
+            found = compared("digits", given, _MEASURES if number % 3 == 2 else _MEASURES[:1])
+        except subprocess.CalledProcessError:  # refused only where it runs: it has said why
+            print(f"| refused | {' '.join(given)} |", flush=True)
+            continue
+        ratios += [estimated / taken for estimated, taken in found.values()]
+        print(f"| {_cells(found)} | {' '.join(given)} |", flush=True)
     within = sum(0.9 <= ratio <= 1.1 for ratio in ratios)
     print(
         f"{len(ratios)} runs: least {min(ratios):.2f}, median {np.median(ratios):.2f}, most {max(ratios):.2f}; "
@@ -221,13 +165,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="parts of names; all if none is given")
     parser.add_argument("--sample", type=int, metavar="N", help="so many random scenarios")
     parser.add_argument("--seed", type=int, default=0, help="of these")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one is not None:
         _one(*chosen.one)
-    elif chosen.serve:
-        _serve()
     elif chosen.sample is not None:
         _sample(chosen.sample, chosen.seed)
     else:
