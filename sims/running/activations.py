@@ -19,7 +19,7 @@ from sims.world import World
 __all__ = ["evaluating_bytes", "training_bytes"]
 
 _SAMPLES_TRIED = 2, 6
-_NODES_TRIED = 2, 4
+_NODES_TRIED = 8
 _NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 _COPIES = 1.75  # of these, where what is traced lays them out otherwise
 _KEPT = 3  # outputs, their gradients, and what operators need on the way
@@ -45,14 +45,11 @@ def _private_bytes(world: World) -> int:
     together = min(nodes, max(1, NUMBERS_AT_ONCE // size))
     batch = min(world.scenario.training.batch_size, int(world.trainer.data.counts.max()))
     differentiated = min(together, -(-SAMPLE_NUMBERS_AT_ONCE // (batch * size)))
-    fewer, more = _NODES_TRIED
-    if nodes < more:
-        return 0
+    few = min(together, _NODES_TRIED)
     try:
-        found = [_trained_bytes(world, few) for few in _NODES_TRIED]
+        each = _trained_bytes(world, few) / few
     except Exception:  # whatever a module may do: it is named when it is trained
         return 0
-    each = (found[1] - found[0]) / (more - fewer)
     noise = 8 * size * _NOISE_TABLES
     return int(differentiated * each + max(0, together - differentiated) * noise)
 

@@ -42,6 +42,13 @@ def require_memory(scenario: Scenario, world: World, estimate: MemoryEstimate) -
             estimate,
             readable(within),
         )
+    elif estimate.total + estimate.compiler > within:
+        logger.warning(
+            "the C++ compiler may not fit into memory beside the run: it takes some %s, of %s that are left; "
+            "with --compile never, programmes are only traced",
+            readable(estimate.compiler),
+            readable(within - estimate.total),
+        )
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Memory of an evaluation, against what one of all samples holds."""
 
+import numpy as np
 import pytest
 import torch
 
+from gossipfl.training import Nodes
 from sims.metrics.living import Living, Watching
 from sims.running import activations
-from sims.running.activations import evaluating_bytes
+from sims.running.activations import evaluating_bytes, training_bytes
 from tests.sims.worlds import small, world_of
 
 
@@ -38,3 +40,25 @@ def test_what_is_released_is_held_no_more():
         assert living.now == 0
         torch.zeros(500)
     assert living.most == 4000
+
+
+def test_each_thread_computes_a_block():
+    world = world_of(small("task.options.model=mlp"))
+    assert training_bytes(world, 3) == 3 * training_bytes(world, 1) > 0
+
+
+@pytest.mark.parametrize("batch", [4, 20])
+def test_private_training_holds_what_a_few_nodes_tell(batch):
+    world = world_of(
+        small(
+            "task.options.model=mlp",
+            "population.nodes=24",
+            "task.samples_per_node=20",
+            "evaluate.nodes=2",
+            f"training={{batch_size={batch},privacy={{clip=1.0,noise_multiplier=1.0}}}}",
+        )
+    )
+    living, rows = Living(), world.first_rows()[:1].expand(24, -1).contiguous()
+    with Watching(living.seen):
+        world.trainer.train(Nodes.start(rows), np.arange(24))
+    assert training_bytes(world, 1) == training_bytes(world, 2) == pytest.approx(living.most, rel=0.3)

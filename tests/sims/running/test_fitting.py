@@ -68,6 +68,14 @@ def test_a_run_that_may_not_fit_is_warned_of(monkeypatch, caplog):
         require_memory(scenario, world, whole)
 
 
+def test_a_compiler_that_may_not_fit_is_warned_of(monkeypatch, caplog):
+    scenario, world, _ = estimated("population.nodes=10")
+    whole = estimate_memory(scenario, world, compile_when="always")
+    monkeypatch.setattr(fitting, "attainable_memory", lambda: int(1.2 * whole.total))
+    require_memory(scenario, world, whole)
+    assert ["--compile never" in record.message for record in caplog.records] == [True]
+
+
 @pytest.mark.parametrize(
     "error",
     [
