@@ -17,7 +17,7 @@ from gossipfl.codecs.draws import exchange_keys, normals, rekeyed
 from gossipfl.privacy.correlated import edge_noise
 
 if TYPE_CHECKING:
-    from gossipfl.algorithms.base import Links
+    from gossipfl.algorithms.exchanges import Links
 
 __all__ = [
     "NoisyValues",
