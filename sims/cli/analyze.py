@@ -17,7 +17,7 @@ def analyze(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Directories of `gossipfl sim run --out`, of peers, of a demo, or that hold such ones.",
+            help="Directories of `gossipfl sim run --out`, of peers, of a demo, or above such.",
             show_default=False,
         ),
     ],
@@ -51,7 +51,7 @@ def analyze(
         int | None,
         typer.Option(
             min=0,
-            help="Of --contributions: sample Shapley values over so many permutations; 0 for none. By default "
+            help="With --contributions: sample Shapley values over this many permutations; 0 for none. By default "
             "exact for up to 8 nodes.",
             show_default=False,
         ),
@@ -59,14 +59,16 @@ def analyze(
     retrace: Annotated[
         bool, typer.Option(help="Recompute real peers' models from their records, moment by moment.")
     ] = True,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of intervals and bands.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the resamples behind intervals.")] = 0,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence level of intervals and bands.")
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples behind intervals.")] = 0,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page, readable offline.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Write figures as SVG and PDF to a directory.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a row a run as CSV.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="Write a row a run as Parquet.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row for each run as CSV.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write one row for each run as Parquet.")] = None,
     curves: Annotated[
-        Path | None, typer.Option(help="Write a row an evaluation as CSV or Parquet, by the name's end.")
+        Path | None, typer.Option(help="Write one row for each evaluation, as CSV or Parquet, by its name.")
     ] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Write event files for TensorBoard.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

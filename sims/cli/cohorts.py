@@ -24,12 +24,18 @@ def cohorts(
     cohort: Annotated[int, typer.Option("--cohort", min=1, help="Phones in a round.")] = 2500,
     passes: Annotated[int, typer.Option("--passes", min=1, help="How often each phone takes part.")] = 7,
     clip: Annotated[float, typer.Option("--clip", min=0, help="Largest norm of a phone's update.")] = 1.0,
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Step along the mean update.")] = 1.0,
-    momentum: Annotated[float, typer.Option("--momentum", min=0, max=1, help="Of these steps.")] = 0.9,
+    rate: Annotated[
+        float, typer.Option("--rate", min=0, help="Length of a step along the mean update.")
+    ] = 1.0,
+    momentum: Annotated[
+        float, typer.Option("--momentum", min=0, max=1, help="Momentum of these steps.")
+    ] = 0.9,
     epsilon: Annotated[
-        float | None, typer.Option("--epsilon", help="For all updates of a phone; no noise if left out.")
+        float | None, typer.Option("--epsilon", help="ε for all updates of a phone; without it, no noise.")
     ] = None,
-    delta: Annotated[float | None, typer.Option("--delta", help="n^-1.1 for n phones if left out.")] = None,
+    delta: Annotated[
+        float | None, typer.Option("--delta", help="δ; n^-1.1 for n phones unless given.")
+    ] = None,
     summed: Annotated[
         int,
         typer.Option("--summed", min=1, help="Phones whose updates are seen as one sum; 1: each by itself."),

@@ -43,14 +43,16 @@ def contribution(
     permutations: Annotated[
         int | None,
         typer.Option(
-            help="Sample Shapley values over so many permutations; 0 for none. By default exact for up to 8 nodes."
+            help="Sample Shapley values over this many permutations; 0: none. By default exact for up to 8 nodes."
         ),
     ] = None,
     truncation: Annotated[
         float | None,
-        typer.Option(min=0, help="Leave a permutation once its value is as near to everybody's."),
+        typer.Option(min=0, help="Stop a permutation once its value is this close to everybody's."),
     ] = None,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of intervals.")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence level of intervals.")
+    ] = 0.95,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Cores to use; 0 for all.")] = 0,
     compile_when: Annotated[
         Literal["auto", "always", "never"], typer.Option("--compile", help="Compile with the C++ compiler.")

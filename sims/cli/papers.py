@@ -24,7 +24,7 @@ def papers(
     ] = False,
     show: Annotated[bool, typer.Option("--list", help="List the claims.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Directory for the records, one sweep a claim.")
+        Path | None, typer.Option("--out", help="Directory for the records, one sweep for each claim.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what finished in --out.")] = False,
     jobs: Annotated[

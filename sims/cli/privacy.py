@@ -52,7 +52,8 @@ def privacy(
         typer.Option(help="Number of an observer; may be repeated. All nodes unless given, at most 200."),
     ] = None,
     coalition: Annotated[
-        list[int] | None, typer.Option(help="Look for the worst coalition of so many; may be repeated.")
+        list[int] | None,
+        typer.Option(help="Look for the worst coalition of this many nodes; may be repeated."),
     ] = None,
     sees_all: Annotated[
         bool,

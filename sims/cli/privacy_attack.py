@@ -41,7 +41,7 @@ def attack(
         int, typer.Option(min=1, help="How many of the last rows that a node sends are seen, in rounds.")
     ] = 1,
     delta: Annotated[float, typer.Option(help="The δ of (ε, δ).")] = 1e-5,
-    confidence: Annotated[float, typer.Option(help="Of all intervals and bounds.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Confidence level of all intervals and bounds.")] = 0.95,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Replace a value of the scenario; may be repeated.")
     ] = None,

@@ -56,7 +56,7 @@ def run(
     shards: Annotated[
         int | None,
         typer.Option(
-            "--shards", min=1, help="Parts that nodes are divided into with --on, each of --threads."
+            "--shards", min=1, help="Shards into which --on divides the nodes, each on --threads cores."
         ),
     ] = None,
     log: Annotated[

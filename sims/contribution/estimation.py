@@ -65,7 +65,7 @@ def contributions(
     metric, value
         As in `LearningGame`.
     permutations : int, optional
-        Sample Shapley values over so many permutations; by default all coalitions are simulated for up to 8
+        Sample Shapley values over this many permutations; by default all coalitions are simulated for up to 8
         participants, and twice as many permutations as participants are drawn for more; 0: no Shapley values, only
         what is lost without each.
     truncation : float, optional

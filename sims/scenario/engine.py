@@ -17,8 +17,8 @@ class EngineSection(Section):
 
     rows: Literal["full", "int16", "int8"] = Field(
         "full",
-        description="full: in the precision of the scenario; int16 and int8: as so many bits a number and one "
-        "scale for 64 of them, rounded after every update, in a half and a quarter of the memory of float32",
+        description="full: in the precision of the scenario; int16 and int8: 16 or 8 bits a number and a scale "
+        "for every 64 numbers, rounded after every update, in a half or a quarter of the memory of float32",
     )
     rounding: Literal["random", "nearest"] = Field(
         "random",
@@ -27,8 +27,8 @@ class EngineSection(Section):
     )
     paged_to: Path | None = Field(
         None,
-        description="directory, by its absolute path, of a file for rows, without a name and gone with the run: "
-        "models of nodes that are asleep then need no memory, and those of nodes that never wake no disk",
+        description="absolute path of a directory for a file of rows, which has no name and is gone with the run: "
+        "models of sleeping nodes then need no memory, and those of nodes that never wake need no disk",
     )
 
     @field_validator("paged_to")

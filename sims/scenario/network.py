@@ -272,7 +272,7 @@ class TraceChurn(Section):
     """Sessions as recorded: a CSV file with the columns node,start,end in seconds."""
 
     kind: Literal["trace"]
-    file: Path = Field(description="CSV with a line a session")
+    file: Path = Field(description="CSV with one line for each session")
 
 
 class ChargingChurn(Section):
