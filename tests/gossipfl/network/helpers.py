@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -203,7 +202,3 @@ def frames_in(plaintext):
         body = length if kind == 0 else 0
         yield kind, flags, stream_id, length, plaintext[FRAME_HEADER.size : FRAME_HEADER.size + body]
         plaintext = plaintext[FRAME_HEADER.size + body :]
-
-
-def elapsed_since(start):
-    return time.monotonic() - start

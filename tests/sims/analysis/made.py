@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 import sims
 from gossipfl.settings import TrainingSettings
@@ -51,7 +50,3 @@ def simulated(directory: Path, *overrides: str, seed: int = 3) -> Path:
     scenario = small("stop.rounds=8", "evaluate.every=2", "precision=float32", f"seed={seed}", *overrides)
     sims.run(scenario, out=directory, compile_when="never")
     return directory
-
-
-def columns_of(run: Run, *names: str) -> pl.DataFrame:
-    return run.curves.select(*names)
