@@ -58,7 +58,13 @@ class Table(BaseModel):
 
     _wrong: ClassVar[type[SettingError]] = SettingError
 
-    def __init__(self, /, **values: Any) -> None:  # noqa: ANN401 - fields of subclasses
+    def __init__(self, /, *unnamed: object, **values: Any) -> None:  # noqa: ANN401 - fields of subclasses
+        if unnamed:
+            raise self._wrong(
+                f"{type(self).__name__} takes its keys by name",
+                expected=f"{type(self).__name__}({next(iter(type(self).model_fields))}=…), or a mapping after **",
+                got=type(unnamed[0]).__name__,
+            )
         try:
             super().__init__(**values)
         except ValidationError as error:

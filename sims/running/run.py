@@ -14,6 +14,7 @@ from sims.metrics.evaluation import Evaluator
 from sims.running.choice import simulation_of
 from sims.running.fitting import exhaustion_named, require_memory
 from sims.running.memory import check_disk, estimate_memory
+from sims.running.options import require_options
 from sims.running.records import RunDirectory
 from sims.running.result import Progress, Result
 from sims.running.runner import Runner
@@ -107,6 +108,7 @@ def run(
     [0.0, 1.0, 2.0]
     """
     directory = None if out is None else RunDirectory(Path(out))
+    require_options(threads, compile_when)
     device_of(device)
     beside = Path(scenario).parent if isinstance(scenario, (str, Path)) and Path(scenario).is_file() else None
     if resume:

@@ -97,7 +97,9 @@ class Scenario(Section):
     100.0
     """
 
-    name: str = Field("scenario", description="name in records; reports of several runs name them by what differs")
+    name: str = Field(
+        "scenario", description="name in records; reports of several runs name them by what differs"
+    )
     modules: Path | None = Field(
         None,
         description="directory searched first for modules of your own; the file's, if they stand beside it",

@@ -8,7 +8,7 @@ from pathlib import Path
 from sims.errors import InvalidCallback
 from sims.sweeping.settings import Sweep
 from sims.tracking.mlflow import MLflow
-from sims.tracking.names import callbacks_of, is_tracker
+from sims.tracking.names import callbacks_of, is_tracker, require_list
 from topology.plugins import stands_in
 
 __all__ = ["callbacks_for"]
@@ -38,6 +38,7 @@ def callbacks_for(sweep: Sweep, given: Sequence[str], *, elsewhere: bool = False
     SettingError
         If a tracker's library is not installed.
     """
+    require_list(given)
     for each in given:
         if not isinstance(each, str):
             raise InvalidCallback(

@@ -17,6 +17,7 @@ from sims.sweeping.points import Point, scenario_at
 from sims.sweeping.settings import Sweep
 from sims.sweeping.workers import Room
 from sims.world import World, build_world
+from topology.spelling import did_you_mean
 
 __all__ = ["Checked", "check"]
 
@@ -108,6 +109,7 @@ def _check_metric(sweep: Sweep, world: World) -> None:
         raise InvalidSweep(
             f"metric: runs of {world.task.name!r} do not record {sweep.metric!r}",
             expected=f"one of {', '.join(sorted(known | set(_COUNTED)))}",
+            remedy=did_you_mean(sweep.metric, known | set(_COUNTED)),
         )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from sims.cluster.ray_cluster import is_ray
 from sims.engine.programme import Compile
+from sims.running.options import require_options
 from sims.sweeping.callbacks import callbacks_for
 from sims.sweeping.checking import Checked, check
 from sims.sweeping.directory import SweepDirectory, sweep_to_run
@@ -171,6 +172,7 @@ def sweep(
     >>> sweep(table, jobs=1).runs.height
     1
     """
+    require_options(threads, compile_when)
     directory = None if out is None else SweepDirectory(Path(out))
     settings = sweep_to_run(sweep, directory, resume=resume)
     tell = on_progress or (lambda progress: None)

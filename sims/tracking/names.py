@@ -13,7 +13,7 @@ from sims.tracking.wandb import WeightsAndBiases
 from topology.plugins import is_object_name, load_object
 from topology.spelling import closest
 
-__all__ = ["callbacks_of", "is_tracker"]
+__all__ = ["callbacks_of", "is_tracker", "require_list"]
 
 _TRACKERS: dict[str, Callable[..., Callback]] = {
     tracker.name: tracker for tracker in (MLflow, TensorBoard, WeightsAndBiases)
@@ -38,7 +38,19 @@ def callbacks_of(given: Sequence[Callback | str], *, beside: Path | None = None)
     SettingError
         If a tracker's library is not installed.
     """
+    require_list(given)
     return [_callback(each, beside) if isinstance(each, str) else _checked(each, each) for each in given]
+
+
+def require_list(given: object) -> None:
+    """Refuse one callback in place of a list of them: a text is a sequence of its letters.
+
+    Raises
+    ------
+    InvalidCallback
+    """
+    if isinstance(given, str | Callback):
+        raise InvalidCallback("callbacks are a list", expected=f"[{given!r}]", got=repr(given))
 
 
 def is_tracker(name: str) -> bool:

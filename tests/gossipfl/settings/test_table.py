@@ -80,3 +80,13 @@ def test_errors_of_scenarios_and_sweeps_are_theirs():
         StopSection(rounds=-1)
     with pytest.raises(InvalidSweep):
         Uniform(distribution="uniform", low=2, high=1)
+
+
+def test_a_mapping_in_place_of_keys_is_refused_by_name():
+    expected = (
+        r"Scenario takes its keys by name; expected Scenario\(.*=…\), or a mapping after \*\*; got dict"
+    )
+    with pytest.raises(InvalidScenario, match=expected):
+        Scenario({"population": {"nodes": 8}})
+    with pytest.raises(SettingError, match=r"ExchangeSettings\(period=…\).*got float"):
+        ExchangeSettings(2.0)

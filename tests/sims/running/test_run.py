@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import sims
+from gossipfl.errors import SettingError
 from sims.cli import app
 from sims.compiler.timeline import Timeline
 from sims.engine import Engine
@@ -287,6 +288,21 @@ def test_an_interrupted_run_says_that_it_stops_and_how_far_it_came(monkeypatch, 
     assert 0 < result.summary["rounds"] == seen[-1].rounds < 12
     assert {each.stopping for each in seen[1:]} <= {True}
     assert run("evaluate.every=12", *algorithm).summary["rounds"] == 12
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"threads": 0}, "threads .* whole number from 1 on; got 0"),
+        ({"threads": "two"}, "got 'two'"),
+        ({"compile_when": "allways"}, "compile_when .*got 'allways'. Did you mean 'always'"),
+    ],
+)
+def test_options_that_cannot_be_are_named(option, said):
+    with pytest.raises(SettingError, match=said):
+        sims.run(small(*RUN), **option)
+    with pytest.raises(SettingError, match=said):
+        sims.sweep({"scenario": "digits", "seeds": [1]}, jobs=1, **option)
 
 
 def test_a_scenario_may_be_given_as_tables():

@@ -166,6 +166,7 @@ def test_wrong_sweeps_are_refused_before_anything_is_written(tmp_path, monkeypat
     )
     refused(InvalidScenario, r"point 1 .*no topology 'rnig'", grid={"topology.name": ["rnig"]})
     refused(InvalidSweep, r"do not record 'accuracy'; expected one of accuracy_max", metric="accuracy")
+    refused(InvalidSweep, r"Did you mean 'accuracy_mean'\?", metric="acuracy_mean")
     refused(InvalidSweep, r"tune.key: 'training.x' is not a positive number", tune={"key": "training.x"})
     refused(InvalidSweep, r"point 1 .* and point 2 .* are the same scenario", grid={"name": ["a", "b"]})
     monkeypatch.setattr(pool, "available_memory", lambda: 1_200_000_000)

@@ -148,6 +148,14 @@ def test_what_is_no_callback_is_refused_before_anything_is_run(given, said, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("given", ["mlflow", Recorder()])
+def test_one_callback_in_place_of_a_list_is_refused(given):
+    with pytest.raises(InvalidCallback, match=r"callbacks are a list; expected \[.*(mlflow|Recorder)"):
+        run(callbacks=given)
+    with pytest.raises(InvalidCallback, match="callbacks are a list"):
+        sims.sweep({"scenario": "digits"}, callbacks=given)
+
+
 def test_the_command_finds_a_callback_beside_the_scenario(tmp_path):
     (tmp_path / "mine.toml").write_text(to_toml(small(*RUN)))
     (tmp_path / "heard_beside.py").write_text(
