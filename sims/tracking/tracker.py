@@ -105,8 +105,11 @@ class Tracker(Callback):
     def _file(self) -> dict[str, Any]:
         if self._directory is None or not (self._directory / TRACKING).is_file():
             return {}
-        found: dict[str, Any] = json_of((self._directory / TRACKING).read_text(encoding="utf-8"))
-        return found
+        try:
+            found = json_of((self._directory / TRACKING).read_text(encoding="utf-8"))
+            return {name: dict(mine) for name, mine in found.items()}
+        except (ValueError, TypeError, AttributeError):  # damaged: the tracker begins a run of its own
+            return {}
 
 
 def flat(scenario: Scenario) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from sims.calibration.calibrate import Calibration, calibrate, numbered
 from sims.replay.lives import Life, RecordedPeer, usual_codec
 from sims.replay.message_bytes import plan_of_start, row_bytes
 from sims.replay.peer_records import read_peers
+from topology.errors import ExplainedError
 
 __all__ = ["is_home", "read_recorded"]
 
@@ -103,19 +105,35 @@ def read_recorded(homes: Sequence[Path], *, retrace: bool = True) -> Run:
         keyboard=next((life.peer for life in lives if life.settings.keyboard.enabled), ""),
         notes=(),
     )
-    traffic = (
-        _traffic_of_rounds(peers, lives[0], tasks[0], notes)
-        if in_rounds
-        else _traffic(peers, settings, tasks[0])
-    )
-    if in_rounds and retrace:
-        notes.append(
-            "models of peers that learn in rounds are known at their end only: records do not hold them"
+    with _damage_named(homes):
+        traffic = (
+            _traffic_of_rounds(peers, lives[0], tasks[0], notes)
+            if in_rounds
+            else _traffic(peers, settings, tasks[0])
         )
-    records = retraced_records(run, peers, traffic, period, notes) if retrace and not in_rounds else None
-    if records is None:
-        records = self_measured_records(peers, tasks[0], traffic, period)
+        if in_rounds and retrace:
+            notes.append(
+                "models of peers that learn in rounds are known at their end only: records do not hold them"
+            )
+        records = retraced_records(run, peers, traffic, period, notes) if retrace and not in_rounds else None
+        if records is None:
+            records = self_measured_records(peers, tasks[0], traffic, period)
     return replace(run, curves=records.table, nodes=records.nodes, notes=tuple(dict.fromkeys(notes)))
+
+
+@contextmanager
+def _damage_named(homes: Sequence[Path]) -> Iterator[None]:
+    """Name records with values of another kind than those of peers."""
+    try:
+        yield
+    except ExplainedError:
+        raise
+    except (pl.exceptions.PolarsError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise DamagedRun(
+            f"the records of the peers in {_common_parent(homes)} are damaged",
+            got=f"{type(error).__name__}: {error}"[:200],
+            remedy="Restore them from backups, or leave the peer out.",
+        ) from error
 
 
 def _calibrated(homes: Sequence[Path], notes: list[str]) -> Calibration | None:

@@ -173,7 +173,10 @@ def _summary(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     with _readable(file):
-        return dict(json_of(file.read_text(encoding="utf-8")))
+        found = json_of(file.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise DamagedRun(f"{file} holds no table", got=type(found).__name__, remedy="Run the scenario again.")
+    return found
 
 
 @contextmanager
@@ -182,5 +185,7 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, SafetensorError, pl.exceptions.PolarsError) as error:
         raise DamagedRun(
-            f"{file} cannot be read", got=str(error).splitlines()[0], remedy="Run the scenario again."
+            f"{file} cannot be read",
+            got=(str(error).splitlines() or [type(error).__name__])[0],
+            remedy="Run the scenario again.",
         ) from error

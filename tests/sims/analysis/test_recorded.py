@@ -1,6 +1,7 @@
 """Runs of real peers: their records and checkpoints, and what follows from them."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import torch
 
 from gossipfl.peer.store.checkpoint import read_row
 from sims.analysis import load_runs
-from sims.analysis.errors import EmptyRun
+from sims.analysis.errors import DamagedRun, EmptyRun
 from sims.analysis.runs.retracing import retraced_models
 from sims.replay.errors import TornRecords
 from sims.replay.peer_records import read_peers
 from tests.sims.replay.recorded import RecordingPeer, gossip, recorded_run, rewrite, settings_of
+from topology.errors import ExplainedError
 
 
 def with_times(homes):
@@ -156,3 +158,31 @@ def test_threads_are_as_before(homes):
     before = torch.get_num_threads()
     load_runs(homes)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("value", [10**400, "x", [1], {"a": 1}, None], ids=range(5))
+@pytest.mark.parametrize("key", ["time", "accuracy", "kind"])
+def test_values_of_another_kind_are_read_or_named(tmp_path, key, value):
+    homes = with_times(recorded_run(tmp_path, peers=2, rounds=2))
+    file = next((homes[0] / "records").glob("*.jsonl"))
+
+    def with_evaluations(records):
+        for record in records:
+            yield record
+        told = {"kind": "evaluation", "loss": 1.0, "accuracy": 0.5, "age": 1}
+        for each in (told, {**told, key: value}):
+            yield {"time": record["time"], "incarnation": record["incarnation"], **each}
+
+    rewrite(file, with_evaluations)
+    with suppress(ExplainedError):
+        load_runs(homes, retrace=False)
+
+
+def test_a_run_whose_summary_is_no_table_is_named(tmp_path):
+    (tmp_path / "scenario.toml").write_text(
+        '[population]\nnodes = 2\n[task]\nname = "digits"\n[algorithm]\nname = "gossip_learning"\n'
+    )
+    for summary in ("7", "[", "[" * 100_000, '"finished"'):
+        (tmp_path / "run.json").write_text(summary)
+        with pytest.raises(DamagedRun, match=r"run\.json"):
+            load_runs([tmp_path])
