@@ -187,10 +187,12 @@ def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
     present = {
         "engine.rows": scenario.engine.is_compact,
         "engine.paged_to": scenario.engine.paged_to is not None,
+        "gate": scenario.gate is not None and scenario.gate.enabled,
     }
     named = [name for name, there in present.items() if there]
     if named:
         raise NotSimulable(
             f"{scenario.algorithm.name!r} runs in rounds, so {', '.join(named)} would be without effect",
-            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'.",
+            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'. In rounds, rules "
+            "such as 'gts' withstand hostile neighbours.",
         )

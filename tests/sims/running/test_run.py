@@ -290,6 +290,12 @@ def test_an_interrupted_run_says_that_it_stops_and_how_far_it_came(monkeypatch, 
     assert run("evaluate.every=12", *algorithm).summary["rounds"] == 12
 
 
+def test_a_gate_that_rounds_have_not_is_refused_unless_it_is_off():
+    with pytest.raises(NotSimulable, match=r"in rounds, so gate would be without effect.*'gts'"):
+        run(*ROUNDS, "gate={}")
+    assert run(*ROUNDS, "gate={enabled=false}", "stop.rounds=1").finished
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
