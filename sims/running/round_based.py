@@ -193,6 +193,6 @@ def _refuse_what_rounds_have_not(scenario: Scenario) -> None:
     if named:
         raise NotSimulable(
             f"{scenario.algorithm.name!r} runs in rounds, so {', '.join(named)} would be without effect",
-            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'. In rounds, rules "
-            "such as 'gts' withstand hostile neighbours.",
+            remedy="Leave them out, or choose a message-driven algorithm such as 'gossip_learning'. In rounds, "
+            "rules such as 'gts' withstand hostile neighbours.",
         )
