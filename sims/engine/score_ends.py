@@ -20,7 +20,7 @@ _PRODUCTS = aten.mm.default, aten.addmm.default, aten.bmm.default
 LOSSES = aten.nll_loss_forward.default, aten.nll_loss2d_forward.default
 _OF_TARGETS = (*VIEWS, aten.ne.Scalar, aten.where.self, aten.scalar_tensor.default)
 _NONE_IGNORED = -(1 << 63)
-_WORTH_A_CALL, _LEAST_CLASSES = 1 << 16, 16  # multiplications; of fewer classes vectors of lines are as good
+_WORTH_A_CALL = 1 << 16  # multiplications: of fewer, compiling the kernel would take longer than it saves
 _NUMBERS, _CLASSES = torch.float32, torch.int64
 
 
@@ -58,7 +58,7 @@ def end_of(product: Node) -> End | None:
         return None
     *bias, left, _ = product.args
     shape = shape_of(product)
-    if shape[-1] < _LEAST_CLASSES or math.prod(shape) * shape_of(left)[-1] < _WORTH_A_CALL:  # type: ignore[arg-type]
+    if shape[-1] < 2 or math.prod(shape) * shape_of(left)[-1] < _WORTH_A_CALL:  # type: ignore[arg-type]
         return None
     end = End(product, bias[0] if bias else None)  # type: ignore[arg-type]
     if end.bias is not None and not _is_bias(end.bias, shape):
