@@ -12,6 +12,7 @@ from topology.cost import SequenceCost, sequence_cost
 from topology.errors import InvalidParameter
 from topology.sequences import MixingSequence
 from topology.spectrum import OuterStep, fastest_outer_rate, largest_outer_rate, recommended_outer_step
+from topology.spectrum.outer_sampled import rounds_drawn
 
 __all__ = ["OuterAdvice", "OuterChoice", "advise_outer"]
 
@@ -49,6 +50,8 @@ class OuterAdvice:
         Of several momenta.
     step : OuterStep, optional
         The one with the most progress with which disagreement halves in two rounds; None without any.
+    rounds_drawn : int, optional
+        Rounds from which factors are estimated; None if they are exact.
     cost : SequenceCost
         Of an exchange.
     local_steps : int, optional
@@ -57,6 +60,7 @@ class OuterAdvice:
 
     choices: tuple[OuterChoice, ...]
     step: OuterStep | None
+    rounds_drawn: int | None
     cost: SequenceCost
     local_steps: int | None
 
@@ -86,8 +90,8 @@ def advise_outer(
     Raises
     ------
     InvalidParameter, TooLarge
-        If there is one node, a quantity is out of range, or second moments of the sequence are not known; see
-        `topology.spectrum.outer_consensus_factor`.
+        If there is one node, a quantity is out of range, or the sequence's random matrices are not doubly
+        stochastic; see `topology.spectrum.outer_consensus_factor`.
     """
     if sequence.n < 2:
         raise InvalidParameter(
@@ -100,6 +104,7 @@ def advise_outer(
     cost = sequence_cost(
         sequence, message_bytes=message_bytes, bandwidth=bandwidth, latency=latency, downlink=downlink
     )
+    is_drawn = sequence.period is None and sequence.expected_contraction is None
     choices = []
     for momentum in _MOMENTA:
         stable = largest_outer_rate(sequence, momentum, most=_FAR)
@@ -113,6 +118,7 @@ def advise_outer(
     return OuterAdvice(
         choices=tuple(choices),
         step=recommended_outer_step(sequence),
+        rounds_drawn=rounds_drawn(sequence.n) if is_drawn else None,
         cost=cost,
         local_steps=max(1, ceil((1 / _SHARE - 1) * cost.seconds / seconds)) if seconds else None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from topology.bounds import check_number
 from topology.errors import InvalidParameter, TooLarge
 from topology.sequences.sequence import MixingSequence
 from topology.spectrum.eigen import DENSE_NODES, eigenvalues
+from topology.spectrum.outer_sampled import sampled_factors
 
 __all__ = [
     "OuterStep",
@@ -105,14 +106,15 @@ def outer_consensus_factor(sequence: MixingSequence, rate: float, momentum: floa
     Parameters
     ----------
     sequence : MixingSequence
-        One matrix; a period of them; or random matrices that treat all nodes alike, as uniform matchings do.
+        One matrix; a period of them; random matrices that treat all nodes alike, as uniform matchings do; or
+        other random ones, over which the factor is estimated (`topology.spectrum.outer_sampled`).
     rate, momentum : float
         η and μ, as for `outer_moments`.
 
     Raises
     ------
     InvalidParameter
-        If `rate` or `momentum` is out of range, or the second moments of the sequence are not known.
+        If `rate` or `momentum` is out of range, or the sequence's random matrices are not doubly stochastic.
     TooLarge
         If it is periodic and has more than 256 nodes, or 1,024 with one matrix.
 
@@ -182,6 +184,12 @@ def _factors_of(sequence: MixingSequence) -> Callable[[float, float], float]:
     """The factor as a function of η and μ."""
     if sequence.n == 1:
         return lambda eta, mu: 0.0
+    if sequence.period is None and sequence.expected_contraction is None and sequence.stochastic == "doubly":
+        return (
+            sampled_factors(sequence)
+            if isinstance(sequence, Hashable)
+            else sampled_factors.__wrapped__(sequence)
+        )
     if sequence.period is None:
         mean, square = _random_pull(sequence)
         return lambda eta, mu: _radius(outer_moments(eta, mu, mean=mean, square=square))
@@ -248,7 +256,7 @@ def _random_pull(sequence: MixingSequence) -> tuple[float, float]:
     if contraction is None or sequence.stochastic != "doubly":
         raise InvalidParameter(
             f"how {sequence.name} acts on second moments is not known",
-            expected="a graph, a periodic sequence, or a random one whose contraction is the same for all models",
+            expected="a graph, a periodic sequence, or a random one of doubly stochastic matrices",
             remedy="Take random_matching, or a sequence of a period",
         )
     own = np.mean([sequence.matrix(t).diagonal().mean() for t in range(_ROUNDS_SAMPLED)])

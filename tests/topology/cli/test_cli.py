@@ -249,8 +249,9 @@ def test_advise_chooses_an_outer_step_and_local_steps():
     assert [each["momentum"] for each in found["choices"]] == [0.0, 0.3, 0.5, 0.7, 0.9]
     assert "for no H where steps take none: give --compute" in run(*question, "--compute", "0s").stdout
     assert "one node disagrees with nobody" in run("advise", "-n", 1, "--outer", "ring:1", code=2).stderr
-    assert (
-        "second moments is not known" in run("advise", "-n", 6, "--outer", "matcha:(ring:6)", code=2).stderr
-    )
+    refused = run("advise", "-n", 6, "--outer", "epidemic:6,s=2,mode=local", code=2).stderr
+    assert "second moments is not known" in refused
+    estimated = run("advise", "-n", 6, "--outer", "matcha:(ring:6)").stdout
+    assert "estimated from 1,536 rounds as they are drawn" in estimated
     said = run("advise", "-n", 9, "--outer", "ring:10", code=2).stderr
     assert "ring:10 has another number of nodes than --nodes; expected 9; got 10" in said

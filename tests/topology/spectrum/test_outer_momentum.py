@@ -1,13 +1,21 @@
 """Outer momentum: published radii, the moments of simulated rounds, and what momentum does to graphs."""
 
+import dataclasses
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from topology import graphs, mixing, sequences, spectrum
 from topology.advice import advise_outer
 from topology.errors import InvalidParameter, TooLarge
+from topology.sequences.colouring import matching_decomposition
+from topology.sequences.matcha import activation_probabilities
+from topology.sequences.sequence import RuleSequence
 from topology.spectrum import (
     fastest_outer_rate,
     largest_outer_rate,
@@ -131,6 +139,63 @@ def test_squares_are_not_means_where_matrices_are_no_projections():
     assert outer_consensus_factor(sequence, eta, mu) == pytest.approx(radius, rel=1e-9)
 
 
+def radius_of_moments(n, eta, mu, pulls, probabilities):
+    """Of the whole map of second moments, E[A ⊗ A] for all matrices and their probabilities, as by definition."""
+    apart, total = np.eye(n) - 1 / n, np.zeros((4 * n * n, 4 * n * n))
+    for pull, probability in zip(pulls, probabilities, strict=True):
+        A = np.block([[apart - eta * pull, mu * apart], [-eta * pull, mu * apart]])
+        total += probability * np.kron(A, A)
+    state = np.kron(np.eye(2 * n), np.eye(2 * n))[:, 0] + np.eye(2 * n).ravel()
+    for _ in range(400):
+        before, state = np.linalg.norm(state), total @ state
+        radius, state = np.linalg.norm(state) / before, state / np.linalg.norm(state)
+    return radius
+
+
+@pytest.mark.parametrize(("eta", "mu"), [(1.0, 0.0), (0.8, 0.6)])
+@pytest.mark.parametrize("kind", ["matcha", "pairs of a random hop"])
+def test_random_matrices_of_other_kinds_are_estimated(kind, eta, mu):
+    n = 5
+    if kind == "matcha":
+        graph, budget = graphs.star(n), 0.4
+        sequence = sequences.matcha(graph, budget, 3)
+        matchings = matching_decomposition(graph)
+        often, alpha, _ = activation_probabilities(graph, matchings, budget)
+        pulls, probabilities = [], []
+        for on in itertools.product([0, 1], repeat=len(matchings)):
+            pull = np.zeros((n, n))
+            for pairs_on in (pairs for pairs, is_on in zip(matchings, on, strict=True) if is_on):
+                for i, j in pairs_on:
+                    pull[[i, j], [i, j]] += alpha
+                    pull[[i, j], [j, i]] -= alpha
+            pulls.append(pull)
+            probabilities.append(np.prod([p if is_on else 1 - p for p, is_on in zip(often, on, strict=True)]))
+    else:
+        sequence = sequences.equi_dynamic(n, 1, directed=False, eta=0.8)
+        drawn = Counter(sequence.matrix(t).toarray().tobytes() for t in range(20_000, 22_000))
+        pulls = [np.eye(n) - np.frombuffer(W).reshape(n, n) for W in drawn]
+        probabilities = [count / 2000 for count in drawn.values()]
+    expected = radius_of_moments(n, eta, mu, pulls, probabilities)
+    assert outer_consensus_factor(sequence, eta, mu) == pytest.approx(expected, rel=0.06)
+
+
+def test_an_estimate_is_near_a_factor_that_is_known():
+    known = pairs(16)
+    unknown = dataclasses.replace(known, expected_contraction=None)
+    for eta, mu in ((1.0, 0.0), (0.7, 0.5), (0.7, 0.9)):
+        found = outer_consensus_factor(unknown, eta, mu)
+        assert found == pytest.approx(outer_consensus_factor(known, eta, mu), rel=0.05)
+    found, exact = recommended_outer_step(unknown), recommended_outer_step(known)
+    assert found.progress == pytest.approx(exact.progress, rel=0.1)
+
+
+def test_where_all_agree_nothing_is_left_to_estimate():
+    W = csr_array(np.full((4, 4), 0.25))
+    everybody = RuleSequence(name="all with all", n=4, period=None, degree=3, make=lambda t: W.copy())
+    assert outer_consensus_factor(everybody, 1.0, 0.0) == 0.0
+    assert outer_consensus_factor(everybody, 1.0, 0.5) == pytest.approx(0.5, rel=0.1)
+
+
 SEQUENCES = [
     of_graph(graphs.ring(6)),
     sequences.static(np.eye(6)[[1, 0, 3, 2, 5, 4]] * 0.5 + 0.5 * np.roll(np.eye(6), 1, 0)),
@@ -199,7 +264,7 @@ def test_advice_leaves_nine_tenths_of_the_time_to_steps():
 
 def test_what_is_not_known_or_out_of_range_is_named():
     with pytest.raises(InvalidParameter, match="second moments is not known"):
-        outer_consensus_factor(sequences.matcha(graphs.ring(6), 0.5, 1), 0.7, 0.5)
+        outer_consensus_factor(sequences.epidemic(6, 2, 1, "local"), 0.7, 0.5)
     with pytest.raises(InvalidParameter, match="momentum is out of range"):
         outer_consensus_factor(pairs(8), 0.7, 1.0)
     with pytest.raises(InvalidParameter, match="rate is out of range"):
