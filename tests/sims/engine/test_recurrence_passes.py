@@ -16,7 +16,7 @@ from sims.engine.written_graphs import read, written
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
 
 aten = torch.ops.aten
-SAMPLES, STEPS, WIDTH, UNITS, ENTRIES = 12, 7, 10, 18, 20
+SAMPLES, STEPS, WIDTH, UNITS, ENTRIES = 12, 10, 10, 18, 20
 
 
 class Model(nn.Module):
@@ -75,6 +75,7 @@ def test_layers_of_tokens_look_nothing_up(batch_first):
 LEFT = {
     "scaled": {"between": lambda inputs: 2 * inputs},
     "halved": {"between": lambda inputs: torch.cat([inputs[..., 5:], inputs[..., :5]], dim=-1)},
+    "turned": {"between": lambda inputs: inputs.mT},
     "with another use": {"between": lambda inputs: inputs + inputs.mean()},
     "of many entries": {"entries": SAMPLES * STEPS},
 }

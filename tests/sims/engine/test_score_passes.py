@@ -162,7 +162,13 @@ def with_mean(outputs, targets):
 
 
 def of_two_targets(outputs, targets):
-    return [functional.cross_entropy(outputs, targets), functional.cross_entropy(outputs, targets.flip(0))]
+    others = targets.flip(0)
+    return [functional.cross_entropy(outputs, each) for each in (targets, others)]
+
+
+def ignoring_two_classes(outputs, targets):
+    targets = targets.clamp(min=0)
+    return [functional.cross_entropy(outputs, targets, ignore_index=each) for each in (0, 1)]
 
 
 def largest_alone(outputs, targets):
@@ -181,7 +187,18 @@ def sliced(outputs, targets):
     return [functional.cross_entropy(outputs[:, :, 1:], targets[:, 1:])]
 
 
-LEFT = smoothed, weighted, with_entropy, with_mean, of_two_targets, largest_alone, over_steps, colder, sliced
+LEFT = (
+    smoothed,
+    weighted,
+    with_entropy,
+    with_mean,
+    of_two_targets,
+    ignoring_two_classes,
+    largest_alone,
+    over_steps,
+    colder,
+    sliced,
+)
 
 
 @pytest.mark.parametrize(("measure", "rows"), [*((each, 1) for each in LEFT), (smoothed, 3), (with_mean, 3)])
