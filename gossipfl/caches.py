@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import hashlib
 import logging
 import os
 import pwd
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -201,13 +202,22 @@ def _say_once(directory: Path) -> None:
     )
 
 
-def keep_compilers_caches() -> None:
+def keep_compilers_caches(kernels: Iterable[Path] = ()) -> None:
     """Make torch and numba store compiled code in a `code_directory`; call before numba is imported.
 
     Both write whole files and then rename them, so several processes may do so at once. Where a user has set
     a place of their own, it stays.
+
+    Parameters
+    ----------
+    kernels : iterable of Path
+        Files that numba compiles functions from. Each change to one of them has a directory of its own: numba
+        compares a function's own file alone, and would load one that has earlier functions of other files in it.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(code_directory("kernels")))
+    found = hashlib.sha256()
+    for file in kernels:
+        found.update(hashlib.sha256(file.read_bytes()).digest())
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(code_directory("kernels") / found.hexdigest()[:16]))
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(code_directory("inductor")))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gossipfl.caches import keep_compilers_caches
+from sims.kernel_files import kernel_files
 from topology.lazy import lazy_attributes
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sims.sweeping import Sweep, SweepProgress, SweepResult, load_sweep, parse_sweep, sweep
     from sims.tracking import Callback
 
-keep_compilers_caches()  # before any module imports numba
+keep_compilers_caches(kernel_files())  # before any module imports numba
 
 __all__ = [
     "Callback",

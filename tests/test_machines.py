@@ -180,9 +180,29 @@ def test_compilers_keep_their_code_in_such_directories(own, monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     caches.keep_compilers_caches()
-    places = [Path(os.environ[name]) for name in ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")]
-    assert places == [own / "gossipfl" / "kernels", own / "gossipfl" / "inductor"]
-    assert modes(*places) == ["0o700", "0o700"]
+    kernels, traced = (Path(os.environ[name]) for name in ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"))
+    assert [kernels.parent, traced] == [own / "gossipfl" / "kernels", own / "gossipfl" / "inductor"]
+    assert modes(kernels.parent, traced) == ["0o700", "0o700"]
+
+
+def test_kernels_are_kept_for_the_files_that_they_are_compiled_from(own, tmp_path, monkeypatch):
+    """Numba itself would load a function that has earlier functions of other files in it."""
+
+    def place() -> str:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+        monkeypatch.delenv("NUMBA_CACHE_DIR")
+        caches.keep_compilers_caches(files)
+        return os.environ["NUMBA_CACHE_DIR"]
+
+    files = [tmp_path / "caller.py", tmp_path / "callee.py"]
+    for file in files:
+        file.write_text("x = 1\n", encoding="utf-8")
+    before = place()
+    assert place() == before
+    files[1].write_text("x = 2\n", encoding="utf-8")
+    assert place() != before
+    files[1].write_text("x = 1\n", encoding="utf-8")
+    assert place() == before
 
 
 def test_caches_are_shown_and_cleared(cli, monkeypatch, tmp_path):
@@ -220,7 +240,10 @@ def test_the_compilers_keep_their_caches_there_unless_told_otherwise(tmp_path):
             check=True,
         )
         kernels, inductor = done.stdout.split()
-        assert kernels == own.get("NUMBA_CACHE_DIR", str(tmp_path / "gossipfl" / "kernels"))
+        if own:
+            assert kernels == own["NUMBA_CACHE_DIR"]
+        else:
+            assert Path(kernels).parent == tmp_path / "gossipfl" / "kernels"
         assert inductor == str(tmp_path / "gossipfl" / "inductor")
 
 
