@@ -20,7 +20,7 @@ __all__ = ["measured", "progress_bar"]
 _FEW = 10
 _BAR_AND_TIMES = 6 + 2 * len(" 0:00:00") + 2  # the bar may be that short, with the spaces around
 
-_STOPPING = "stopping soon  (Ctrl-C again: at once)"
+_STOPPING = "Ctrl-C again: at once"
 
 
 @contextmanager
@@ -74,9 +74,9 @@ def measured(evaluation: dict[str, object] | None) -> str:
 
 
 def _place(progress: Progress) -> str:
-    """Rounds of all: whole ones, unless there are few."""
+    """Rounds of all: whole ones, unless there are few; and whether the run goes on."""
     done = math.floor(progress.rounds) if progress.total >= _FEW else round(progress.rounds, 1)
-    return f"round {done:g}/{progress.total:g}"
+    return f"{'stopping' if progress.stopping else 'round'} {done:g}/{progress.total:g}"
 
 
 def _fitting(text: str, room: int) -> str:

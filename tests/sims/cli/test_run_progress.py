@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -37,6 +38,12 @@ def test_times_are_shown_whole_and_measures_as_far_as_there_is_room(width, measu
     *_, last = ANSI.sub("", shown(width, at(41.3562), at(55.174))).split("round ")
     assert re.fullmatch(r"55/200 [━╸╺ ]+ \d:\d\d:\d\d (-:--:--|\d:\d\d:\d\d) ?" + measures, last.strip())
     assert len(f"round {last.rstrip()}") <= width
+
+
+def test_after_ctrl_c_it_says_that_it_stops_in_any_terminal():
+    stopping = replace(at(41.3562), stopping=True)
+    assert "stopping 41/200" in ANSI.sub("", shown(40, at(41), stopping))
+    assert re.search(r"stopping 41/200 .*Ctrl-C again: at once", ANSI.sub("", shown(100, at(41), stopping)))
 
 
 def test_few_rounds_are_shown_in_tenths_and_no_room_is_no_error():
