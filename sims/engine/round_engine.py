@@ -35,7 +35,7 @@ from sims.world import World
 from sims.world.networks import RoundNetwork
 from topology.sequences import MixingSequence
 
-__all__ = ["RoundEngine"]
+__all__ = ["RoundEngine", "absent_as_before"]
 
 _STATE = ("rows", "ages", "steps", "optimiser_state")
 
@@ -226,7 +226,7 @@ class RoundEngine:
             done -= int(away.sum())
             of_server = self.algorithm.requirements.server  # whose model the absent find when they come back
             received = self.world.layout.shared_size if of_server else 0
-            self.nodes = _where(away.to(self.device), nodes, self.nodes, received=received)
+            self.nodes = absent_as_before(away.to(self.device), nodes, self.nodes, received=received)
         self.round += 1
         self.phases.updates += done
         return self.exchanges.messages - before
@@ -285,9 +285,10 @@ class RoundEngine:
         self.local.close()
 
 
-def _where(stays: Tensor, before: Nodes, after: Nodes, *, received: int = 0) -> Nodes:
+def absent_as_before(stays: Tensor, before: Nodes, after: Nodes, *, received: int = 0) -> Nodes:
     """Nodes after a round; those that stay, bool ``[N]``, as before it but for the first numbers, `received`."""
-    before = replace(before, rows=torch.cat([after.rows[:, :received], before.rows[:, received:]], dim=1))
+    if received:
+        before = replace(before, rows=torch.cat([after.rows[:, :received], before.rows[:, received:]], dim=1))
 
     def of(one: Tensor, other: Tensor) -> Tensor:
         return torch.where(stays.to(one.device).view(-1, *(1,) * (one.dim() - 1)), one, other)

@@ -25,7 +25,9 @@ from gossipfl.machine import available_memory
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline
 from gossipfl.rounds.message_shapes import nobody_around
 from gossipfl.training import Nodes
+from sims.clock import failures_of
 from sims.clock.profile import CountedTraining
+from sims.engine.round_engine import absent_as_before
 from sims.engine.sent import Sent
 from sims.metrics.living import Living, Watching
 from sims.scenario.outgoing import outgoing_of
@@ -111,6 +113,7 @@ def _rehearse(world: World, links: Links, living: Living) -> None:
     del rows, start
     exchanges = _Exchanges(outgoing_of(scenario), living, seed=scenario.seed)
     local = _Training(scenario.training, layout, _SAMPLES, shift=0.01, nodes=_NODES)
+    some_stay_away = "churn" in failures_of(scenario)
     rounds = min(_MOST_ROUNDS, int(scenario.stop.rounds), max(2, _NUMBERS // (_NODES * layout.size)))
     for number in range(rounds):
         context = RoundContext(
@@ -122,7 +125,10 @@ def _rehearse(world: World, links: Links, living: Living) -> None:
             links=of_links,
         )
         exchanges.round = number
-        nodes = run_round(algorithm, nodes, context, exchanges)
+        before, nodes = nodes, run_round(algorithm, nodes, context, exchanges)
+        if some_stay_away:
+            nodes = absent_as_before(context.numbers % 2 == 0, before, nodes)
+        del before
 
 
 class _Training(CountedTraining):

@@ -25,6 +25,9 @@ def scenario_of(*overrides):
     )
 
 
+ABSENCES = "churn.process={kind='cycle',offline=0.3}"
+
+
 def rows_of(*overrides):
     """Rows that a round holds for each node."""
     world = world_of(scenario_of(*overrides))
@@ -36,6 +39,7 @@ def rows_of(*overrides):
     [
         (("algorithm.name='d_psgd'",), 3),  # before, trained, mixed
         (("algorithm.name='d_psgd'", "training={optimiser='adamw'}"), 7),  # two states of twice the size
+        (("algorithm.name='d_psgd'", "training={optimiser='adamw'}", ABSENCES), 9),  # and as after the round
         (("algorithm.name='fedavg'",), 5),  # what is sent there, with its weight, and what comes back
     ],
 )

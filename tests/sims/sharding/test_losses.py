@@ -109,7 +109,9 @@ def test_shards_that_share_a_machine_must_fit_together(monkeypatch):
     run(scenario, simulated_by=partial(sharded, shards=2), on_progress=seen.append)
     needed = seen[0].memory.total
     assert str(seen[0].memory).endswith(" in each of 2 shards")
-    monkeypatch.setattr("sims.sharding.shard.available_memory", lambda: int(1.5 * needed))  # later runs need less
+    monkeypatch.setattr(
+        "sims.sharding.shard.available_memory", lambda: int(1.5 * needed)
+    )  # later runs need less
     run(scenario, simulated_by=partial(sharded, shards=2))
     with pytest.raises(NotEnoughMemory, match="for each of 2 shards on one machine"):
         run(scenario, simulated_by=partial(sharded, shards=2, crew=crew))
