@@ -6,15 +6,19 @@ import logging
 import os
 import pickle
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 from sims.cluster.ray_cluster import connected
+from sims.cluster.shared_data import Arrays, samples_of
+from sims.cluster.shipping import Shipment, clear_machines, paths_in, shipment_of
 from sims.errors import ClusterUnreachable, SimulationError
+from sims.scenario import Scenario, to_toml
 from sims.sharding.crew import Crew, ShardLost
+from sims.sharding.parcel import Parcel, opened, parcel_of
 from sims.sharding.placement import means_of_each
 from sims.sharding.post import Key, Post, Rows, Stopped
 from sims.sharding.shard import Shard, ShardTask
@@ -36,8 +40,8 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 class _Actor:
     """A shard in a process of its own."""
 
-    def __init__(self, task: ShardTask, number: int) -> None:
-        self._task, self._number = task, number
+    def __init__(self, parcel: Parcel, shipment: Shipment, data: Arrays | None, number: int) -> None:
+        self._sent, self._number = (parcel, shipment, data), number
         self._post, self._delivers = Post(number, self._hand), list[Callable[[Key, Rows], None]]()
         self._shard: Shard | None = None
 
@@ -73,7 +77,8 @@ class _Actor:
         return _answer(lambda: getattr(self._shard, method)(*given))
 
     def _made(self) -> None:
-        self._shard = Shard(self._task, self._number, self._post)
+        task, data = opened(*self._sent)
+        self._shard = Shard(task, self._number, self._post, data=data)
 
     def _hand(self, receiver: int, key: Key, rows: Rows) -> None:
         self._delivers[receiver](key, rows)
@@ -140,7 +145,9 @@ class RayCrew:
         self.during: Callable[[float], None] = lambda rounds: None
         machines = sum(node["Alive"] for node in ray.nodes())
         together = -(-task.partition.shards // max(1, machines))
-        self._task, self._ray = replace(task, together=together), ray
+        self._task, self._ray = task, ray
+        self._parcel = parcel_of(task, together=together)
+        self._shipment, self._data = self._put(task.scenario)
         self._actors: dict[int, Any] = {}
         self._lost = set(range(task.partition.shards))
         self._start()
@@ -160,14 +167,25 @@ class RayCrew:
         """Start those that are gone, or everyone, anew."""
         if everyone:
             self._lost = set(self._actors)
-            self.close()
+            self._end()
         self._start()
 
     def close(self) -> None:
         """End all actors."""
+        self._end()
+        with suppress(Exception):  # of a cluster that is lost
+            clear_machines(self._ray, self._parcel.journey)
+
+    def _end(self) -> None:
         for actor in self._actors.values():
             with suppress(Exception):  # it may be gone
                 self._ray.kill(actor)
+
+    def _put(self, scenario: Scenario) -> tuple[Any, Any]:
+        """Put files that a scenario names, and its samples, into the object store, for all machines."""
+        arrays = samples_of(scenario)
+        files = shipment_of(*paths_in(tomllib.loads(to_toml(scenario))))
+        return self._ray.put(files), None if arrays is None else self._ray.put(arrays)
 
     def _start(self) -> None:
         ray, task = self._ray, self._task
@@ -180,7 +198,7 @@ class RayCrew:
         )
         started = sorted(self._lost)
         for number in started:
-            self._actors[number] = made.remote(self._task, number)
+            self._actors[number] = made.remote(self._parcel, self._shipment, self._data, number)
         self._lost.clear()
         everybody = [self._actors[each] for each in sorted(self._actors)]
         self._meet(everybody, means)

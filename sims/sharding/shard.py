@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gossipfl.consensus import Spread, spread_of
 from gossipfl.machine import available_memory
+from gossipfl.tasks import Dataset
 from sims.engine.engine import Arrays, Phases
 from sims.engine.programme import Compile
 from sims.metrics.evaluation import Evaluator
@@ -130,6 +131,8 @@ class Shard:
     post : Post
     world : World, optional
         The whole one, if it is in this process already.
+    data : Dataset, optional
+        What the task would read, if that has been read already.
 
     Attributes
     ----------
@@ -137,10 +140,18 @@ class Shard:
         Rounds that are done, while it advances.
     """
 
-    def __init__(self, task: ShardTask, shard: int, post: Post, *, world: World | None = None) -> None:
+    def __init__(
+        self,
+        task: ShardTask,
+        shard: int,
+        post: Post,
+        *,
+        world: World | None = None,
+        data: Dataset | None = None,
+    ) -> None:
         scenario, self._post = task.scenario, post
         check_memory(task.memory, available_memory(), together=task.together)
-        world = build_world(scenario) if world is None else world
+        world = build_world(scenario, data=data) if world is None else world
         part = ShardPart(task.partition, shard, post)
         self._in_rounds = scenario.algorithm.in_rounds
         kind = RoundBased if self._in_rounds else MessageDriven

@@ -6,7 +6,6 @@ Like the loop of local processes, it imports nothing heavy by itself: its enviro
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from sims.cluster.shipping import Shipment
     from sims.sweeping.jobs import Outcome, Stage, State
-    from sims.sweeping.shipping import Shipment
     from sims.world.trace_cache import Traces
 
-__all__ = ["Board", "Errand", "Returned", "clear", "perform"]
+__all__ = ["Board", "Errand", "Returned", "perform"]
 
 _ASK_SECONDS = 0.2
 
@@ -100,17 +99,17 @@ def perform(errand: Errand, shipment: Shipment, data: dict[str, Any] | None, boa
     shipment : Shipment
         Files that its scenario names.
     data : dict, optional
-        Samples, as of `sims.sweeping.shared_data.arrays_of`.
+        Samples, as of `sims.cluster.shared_data.arrays_of`.
     board : actor handle of Board
     """
+    from sims.cluster.shared_data import dataset_of
+    from sims.cluster.shipping import place_of, relocated
     from sims.scenario import to_toml
     from sims.scenario.text import scenario_of
     from sims.sweeping.jobs import Job
-    from sims.sweeping.shared_data import dataset_of
-    from sims.sweeping.shipping import relocated
     from sims.sweeping.single_run import do
 
-    place = _place_of(errand.sweep)
+    place = place_of(errand.sweep)
     table = relocated(toml_of(errand.scenario), shipment.unpack(place))
     scenario = scenario_of(table, source=f"run {errand.run}")
     job = Job(
@@ -138,11 +137,6 @@ def perform(errand: Errand, shipment: Shipment, data: dict[str, Any] | None, boa
         data=None if data is None else dataset_of(data),
     )
     return _returned(outcome, directory)
-
-
-def clear(sweep: str) -> None:
-    """Remove what a sweep left on this machine."""
-    shutil.rmtree(_place_of(sweep), ignore_errors=True)
 
 
 class _Line:
@@ -191,12 +185,6 @@ def _checkpoint_name() -> str:
     from sims.running.checkpoint import CHECKPOINT
 
     return CHECKPOINT
-
-
-def _place_of(sweep: str) -> Path:
-    place = Path(tempfile.gettempdir(), f"gossipfl-{sweep}")
-    place.mkdir(mode=0o700, exist_ok=True)
-    return place
 
 
 @cache

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipfl.recent import RecentMap
-from gossipfl.tasks import find_task
 from sims.cluster.ray_cluster import connected
+from sims.cluster.shared_data import samples_of
+from sims.cluster.shipping import clear_machines, paths_in, shipment_of
 from sims.errors import ClusterUnreachable, NotSimulable
 from sims.running.checkpoint import CHECKPOINT
 from sims.running.interrupts import interrupts_noted
@@ -24,9 +25,7 @@ from sims.running.records import RunDirectory
 from sims.scenario import Scenario, to_toml
 from sims.sweeping.jobs import Assignment, Outcome
 from sims.sweeping.means import Means
-from sims.sweeping.ray_task import Board, Errand, Returned, clear, perform
-from sims.sweeping.shared_data import arrays_of
-from sims.sweeping.shipping import paths_in, shipment_of
+from sims.sweeping.ray_task import Board, Errand, Returned, perform
 from sims.sweeping.workers import Room
 from sims.tracking.tracker import TRACKING
 from topology.parsing import toml_of
@@ -35,7 +34,6 @@ __all__ = ["RayWorkers", "ray_workers"]
 
 _TRIES = 3
 _LOOK_UP_SECONDS = 0.5
-_CLEAR_SECONDS = 10.0
 _STORED = 8  # data sets, and sets of files, that are kept for runs to come
 _WAITING_EACH = 2  # tasks that are sent for each that can run, so that no machine waits for the next
 
@@ -199,13 +197,7 @@ class RayWorkers:
             return None
         key = json.dumps([section.name, section.options, str(scenario.modules)], sort_keys=True, default=repr)
         if key not in self._stored.data:
-            arrays = None
-            with suppress(
-                Exception
-            ):  # whatever an author's code raises, the run itself will, and will say so
-                arrays = arrays_of(
-                    find_task(section.name, section.options, directory=scenario.modules).dataset()
-                )
+            arrays = samples_of(scenario)
             self._stored.data[key] = None if arrays is None else self._ray.put(arrays)
         return self._stored.data[key]
 
@@ -275,18 +267,7 @@ class RayWorkers:
                 self._ray.cancel(reference, force=True)
             self._under_way.clear()
             self._ray.kill(board)
-            self._clear_machines()
-
-    def _clear_machines(self) -> None:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        remove = self._ray.remote(clear)
-        cleared = []
-        for node in self._ray.nodes():
-            if node["Alive"]:
-                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                cleared.append(remove.options(num_cpus=0, scheduling_strategy=there).remote(self._sweep))
-        self._ray.wait(cleared, num_returns=len(cleared), timeout=_CLEAR_SECONDS)
+            clear_machines(self._ray, self._sweep)
 
 
 def _left_in(directory: Path) -> dict[str, NDArray[np.uint8]]:

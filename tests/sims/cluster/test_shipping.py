@@ -12,12 +12,12 @@ from polars.testing import assert_frame_equal
 import sims
 from gossipfl.tasks import Dataset
 from gossipfl.tasks.samples import Weighted
-from sims.errors import InvalidSweep
+from sims.cluster import shipping
+from sims.cluster.shared_data import arrays_of, dataset_of
+from sims.cluster.shipping import paths_in, relocated, shipment_of
+from sims.errors import InvalidScenario
 from sims.scenario import to_toml
 from sims.scenario.text import load_scenario, scenario_of
-from sims.sweeping import shipping
-from sims.sweeping.shared_data import arrays_of, dataset_of
-from sims.sweeping.shipping import paths_in, relocated, shipment_of
 from tests.sims.sweeping.folders import scenario_folder
 
 
@@ -81,7 +81,7 @@ def test_too_much_is_refused_and_large_files_stay(tmp_path, monkeypatch):
     paths = (str(tmp_path / "part0.csv"), str(tmp_path / "part1.csv"))
     assert paths_in(named) == (None, paths)
     monkeypatch.setattr(shipping, "_MOST_BYTES", 1999)
-    with pytest.raises(InvalidSweep, match=r"too many to be sent.*at most 2000 files.*got 2 with"):
+    with pytest.raises(InvalidScenario, match=r"too many to be sent.*at most 2000 files.*got 2 with"):
         shipment_of(*paths_in(named))
     monkeypatch.setattr(shipping, "LARGEST_FILE", 999)
     assert paths_in(named) == (None, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, TypeAlias
 
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gossipfl.tasks import Dataset
+from gossipfl.tasks import Dataset, find_task
 from gossipfl.tasks.samples import Tree, in_memory, map_leaves
+from sims.scenario import Scenario
 
-__all__ = ["Arrays", "arrays_of", "dataset_of"]
+__all__ = ["Arrays", "arrays_of", "dataset_of", "samples_of"]
 
 Arrays: TypeAlias = dict[str, Any]
 """Field of a `Dataset` to its tree, with arrays in place of tensors."""
@@ -31,6 +33,16 @@ def arrays_of(data: Dataset) -> Arrays | None:
         }
     except TypeError:  # as bfloat16
         return None
+
+
+def samples_of(scenario: Scenario) -> Arrays | None:
+    """Samples of a scenario's task, for machines elsewhere; None where each has to read them itself."""
+    section = scenario.task
+    if section.nodes:
+        return None
+    with suppress(Exception):  # whatever an author's code raises, the run itself will, and will say so
+        return arrays_of(find_task(section.name, section.options, directory=scenario.modules).dataset())
+    return None
 
 
 def dataset_of(arrays: Mapping[str, Any]) -> Dataset:

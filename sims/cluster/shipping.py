@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from sims.errors import InvalidSweep
+from sims.errors import InvalidScenario
 
-__all__ = ["LARGEST_FILE", "Shipment", "paths_in", "relocated", "shipment_of"]
+__all__ = ["LARGEST_FILE", "Shipment", "clear_machines", "paths_in", "place_of", "relocated", "shipment_of"]
 
 LARGEST_FILE = 64 * 2**20
 """Bytes; larger files are expected on every machine, under the same path."""
 
+_CLEAR_SECONDS = 10.0
 _MOST_FILES = 2000
 _MOST_BYTES = 256 * 2**20
 # Keys and passwords, by the names they usually have; whoever needs one there names it in the scenario.
@@ -67,6 +70,31 @@ class Shipment:
         return {path: str(here / place) for path, place in self.places.items()}
 
 
+def place_of(journey: str) -> Path:
+    """Directory on this machine, of nobody else's, for what belongs to a sweep or a run of this name."""
+    place = Path(tempfile.gettempdir(), f"gossipfl-{journey}")
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+def clear(journey: str) -> None:
+    """Remove what a sweep or a run left on this machine."""
+    shutil.rmtree(place_of(journey), ignore_errors=True)
+
+
+def clear_machines(ray: ModuleType, journey: str) -> None:
+    """Remove it on all machines of a cluster, as far as they answer."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    remove = ray.remote(clear)
+    cleared = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            cleared.append(remove.options(num_cpus=0, scheduling_strategy=there).remote(journey))
+    ray.wait(cleared, num_returns=len(cleared), timeout=_CLEAR_SECONDS)
+
+
 def paths_in(table: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     """Return the directory of modules of a scenario's table, and the files that it names by absolute path."""
     modules = table.get("modules")
@@ -86,7 +114,7 @@ def shipment_of(modules: str | None, named: Sequence[str]) -> Shipment:
 
     Raises
     ------
-    InvalidSweep
+    InvalidScenario
         If these are too many, or too large together.
     """
     places: dict[str, str] = {}
@@ -102,7 +130,7 @@ def shipment_of(modules: str | None, named: Sequence[str]) -> Shipment:
     return Shipment(_digest_of(read), places, read)
 
 
-def relocated(value: Any, places: Mapping[str, str]) -> Any:
+def relocated(value: Any, places: Mapping[str, str]) -> Any:  # noqa: ANN401 - of a table
     """Return a table with paths replaced by where they have been unpacked."""
     if isinstance(value, dict):
         return {key: relocated(item, places) for key, item in value.items()}
@@ -138,7 +166,7 @@ def _holds_modules(folder: Path) -> bool:
 def _require_little(files: Mapping[str, Path], modules: object) -> None:
     size = sum(file.stat().st_size for file in files.values())
     if len(files) > _MOST_FILES or size > _MOST_BYTES:
-        raise InvalidSweep(
+        raise InvalidScenario(
             "the files beside the scenario are too many to be sent to other machines",
             expected=f"at most {_MOST_FILES} files with {_MOST_BYTES // 2**20} MiB together",
             got=f"{len(files)} with {size / 2**20:.0f} MiB, {modules} included",
@@ -146,7 +174,7 @@ def _require_little(files: Mapping[str, Path], modules: object) -> None:
         )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - of a table
     if isinstance(value, str):
         yield value
     for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
