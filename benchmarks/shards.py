@@ -93,7 +93,7 @@ class Exchanger:
         started, clock = time.process_time(), time.perf_counter()
         for _ in range(times):
             other = 1 - self._number
-            found = self._post.exchanged({other: (sent.copy(),)}, [other])
+            found = self._post.exchanged([(other, (sent.copy(),))], [other])
             sent[:] = found[other][0]
             time.sleep(PAUSE)
         return (time.process_time() - started) / times, (time.perf_counter() - clock) / times

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def do_parts(
     InvalidSweep
         If a sweep is given, or no directory; or ``chosen`` is something else.
     """
-    from sims.errors import InvalidSweep, SweepDirectoryError
+    from sims.errors import InvalidSweep
     from sims.sweeping import parts
     from sims.sweeping.directory import saved_sweep
 
@@ -59,12 +60,28 @@ def do_parts(
     numbers = [first]
     if last > first:
         numbers = list(range(first, min(last, len(parts.parts_of(saved_sweep(out)))) + 1)) or [first]
+
+    def do(number: int) -> PartResult:
+        return parts.do_part(
+            out, number, threads=threads, device=device, compile_when=compile_when, callbacks=callbacks
+        )
+
+    # Whoever cancels a job, or takes its place, sends SIGTERM: there is time for a checkpoint.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return _one_by_one(numbers, do)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _one_by_one(numbers: Sequence[int], do: Callable[[int], PartResult]) -> int:
+    """Do parts until one is interrupted; return the largest exit code."""
+    from sims.errors import SweepDirectoryError
+
     codes = []
     for number in numbers:
         try:
-            result = parts.do_part(
-                out, number, threads=threads, device=device, compile_when=compile_when, callbacks=callbacks
-            )
+            result = do(number)
         except SweepDirectoryError as error:  # as where another process does it
             if len(numbers) == 1:
                 raise

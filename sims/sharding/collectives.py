@@ -54,7 +54,7 @@ class Collectives:
     def _of_all(self, told: list[NDArray[Any]]) -> list[NDArray[Any]]:
         """Tell each shard an array, and return what each tells this one."""
         others = [each for each in range(len(told)) if each != self._shard]
-        found = self._post.exchanged({each: (told[each],) for each in others}, others)
+        found = self._post.exchanged(((each, (told[each],)) for each in others), others)
         found[self._shard] = (told[self._shard],)
         return [found[each][0] for each in range(len(told))]
 

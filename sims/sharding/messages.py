@@ -13,7 +13,7 @@ from sims.compiler.timeline import Timeline, Window
 from sims.engine.engine import Arrays, Engine
 from sims.engine.receiving import RECEIPTS, ReceivingEngine
 from sims.sharding.partition import Partition
-from sims.sharding.post import Post
+from sims.sharding.post import Post, Rows
 from sims.sharding.supersteps import Plan, numbered, plan_of
 
 __all__ = ["AT_PLACES", "SLOTS", "ShardMessages"]
@@ -128,17 +128,18 @@ class ShardMessages:
     def _exchanged(self, sent: Ints, received: Ints) -> tuple[Ints, Ints]:
         """Send snapshots, and put those of others into free slots; return their numbers and slots."""
         table, n = self._engine.table, self._engine.table.n
-        outgoing = {}
-        for other in np.unique(sent[:, 1]).tolist():
-            numbers = sent[sent[:, 1] == other, 2]
+
+        def gathered(numbers: Ints) -> Rows:
             lent = n + 1 + self._slots[np.searchsorted(self._held, numbers)]
             places = torch.from_numpy(lent).to(table.rows.device)
             beside = () if self._receiving is None else self._receiving.beside(lent)
-            outgoing[other] = (
+            return (
                 *(each.index_select(0, places).cpu().numpy() for each in (table.rows, table.ages)),
                 *beside,
             )
-        senders = np.unique(received[:, 1]).tolist()
+
+        others, senders = np.unique(sent[:, 1]).tolist(), np.unique(received[:, 1]).tolist()
+        outgoing = ((other, gathered(sent[sent[:, 1] == other, 2])) for other in others)
         found = self._post.exchanged(outgoing, senders)
         numbers, count = received[:, 2], len(received)
         slots = np.setdiff1d(np.arange(len(self._slots) + count), self._slots)[:count]
@@ -146,7 +147,7 @@ class ShardMessages:
             table.make_room(int(slots.max()) + 1)
         for sender in senders:
             free = n + 1 + slots[received[:, 1] == sender]
-            places, (rows, ages, *more) = torch.from_numpy(free).to(table.rows.device), found[sender]
+            places, (rows, ages, *more) = torch.from_numpy(free).to(table.rows.device), found.pop(sender)
             for whole, part in ((table.rows, rows), (table.ages, ages)):
                 whole.index_copy_(0, places, torch.from_numpy(np.array(part)).to(whole.device))
             if self._receiving is not None:

@@ -76,15 +76,15 @@ class ShardPart:
         boundary = boundary_of(matrix, shard_of, self._shard)
 
         def reach(rows: Tensor) -> Tensor:
-            sent = {
-                shard: (rows.index_select(0, torch.from_numpy(places).to(rows.device)).cpu().numpy(),)
+            gathered = (
+                (shard, (rows.index_select(0, torch.from_numpy(places).to(rows.device)).cpu().numpy(),))
                 for shard, places in boundary.sent.items()
-            }
-            found = self._post.exchanged(sent, boundary.received)
+            )
+            found = self._post.exchanged(gathered, boundary.received)
             every = rows.new_empty(boundary.matrix.shape[1], rows.shape[1])
             every[: len(rows)] = rows
             for shard, places in boundary.received.items():
-                (theirs,) = found[shard]  # may be in shared memory, and not to be written to
+                (theirs,) = found.pop(shard)  # may be in shared memory, and not to be written to
                 if every.device.type == "cpu":
                     every.numpy()[places] = theirs
                 else:

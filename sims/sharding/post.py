@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -73,14 +73,15 @@ class Post:
             self._stopped = True
             self._changed.notify_all()
 
-    def exchanged(self, outgoing: Mapping[int, Rows], senders: Iterable[int]) -> dict[int, Rows]:
+    def exchanged(self, outgoing: Iterable[tuple[int, Rows]], senders: Iterable[int]) -> dict[int, Rows]:
         """Send rows to shards and wait for those of others.
 
         All shards call this in the same order: the k-th call of one answers the k-th of another.
 
         Parameters
         ----------
-        outgoing : mapping of int to tuple of ndarray
+        outgoing : iterable of tuple
+            A receiver, and rows for it. Each is gathered, handed over and forgotten before the next.
         senders : iterable of int
             The shards that send to this one.
 
@@ -89,10 +90,11 @@ class Post:
         Stopped
         """
         self._number += 1
-        for receiver, rows in outgoing.items():
+        for receiver, rows in outgoing:
             self.messages += 1
             self.bytes += sum(each.nbytes for each in rows)
             self._send(receiver, (self._era, self._number, self.shard), rows)
+            del rows
         started = time.perf_counter()
         found = {}
         with self._changed:

@@ -107,12 +107,14 @@ class Sharded(Simulation):
     def models(self, nodes: Ints | None = None) -> Tensor:
         """Models to use and to evaluate, ``[k, D]``, gathered."""
         found = self._asked("models", (nodes,))
-        wanted = np.concatenate([numbers for numbers, _ in found])
-        models = np.concatenate([each for _, each in found])
-        order = np.argsort(wanted)
-        if nodes is not None:
-            order = order[np.searchsorted(wanted[order], nodes)]
-        return torch.from_numpy(models[order])
+        wanted = np.arange(len(self.partition.shard)) if nodes is None else nodes
+        whole = np.empty((len(wanted), *found[0][1].shape[1:]), dtype=found[0][1].dtype)
+        while found:  # each is let go once it is copied
+            numbers, models = found.pop()
+            places = np.flatnonzero(np.isin(wanted, numbers))
+            whole[places] = models[np.searchsorted(numbers, wanted[places])]
+            del models
+        return torch.from_numpy(whole)
 
     def stored(self) -> list[NDArray[np.generic]]:
         """Models of all nodes."""

@@ -23,7 +23,8 @@ from sims.sweeping.workers import Room
 
 __all__ = ["array_script", "script_of"]
 
-_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # what follows a line break would be a command
+# What follows a line break would be a command; a backslash changes how sbatch reads the name of a log.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\\]")
 
 _MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}  # of which sbatch takes one
 
@@ -137,7 +138,7 @@ def array_script(
     if _CONTROL.search(f"{out}{sys.executable}"):
         raise InvalidSweep(
             "a script cannot name this directory: its comments and options are of one line",
-            expected="a path without line breaks and other control characters",
+            expected="a path without line breaks, other control characters and backslashes",
             got=repr(str(out)),
             remedy="Choose another --out.",
         )
@@ -151,6 +152,7 @@ def array_script(
         **({} if _MEMORY & options.keys() else {"mem": f"{megabytes_of(memory)}M"}),
         **({"gpus": "1"} if means.is_card else {}),
         "output": shlex.quote(f"{str(out).replace('%', '%%')}/parts/%A_%a.log"),
+        "open-mode": "append",  # a job that is put into the queue again has the same log
         "signal": f"B:INT@{CHECKPOINT_SECONDS}",
         **options,
     }

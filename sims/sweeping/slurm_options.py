@@ -18,7 +18,7 @@ CHECKPOINT_SECONDS = 120
 """Time before the end of a job at which it is told to write checkpoints."""
 
 _NAME = re.compile(r"[a-z][a-z-]*")
-_VALUE = re.compile(r"[^\s'\"\\]*")
+_VALUE = re.compile(r"[^\s'\"\\#]*")  # after "#" a line of options ends
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 _OWN = {
     "array": "--jobs says how many runs there are at a time",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -154,6 +155,13 @@ class SlurmWorkers:
             raise InvalidSweep(
                 "runs on Slurm need a directory for their records",
                 remedy="Give `out`, on a disk that all machines share.",
+            )
+        if re.search(r"[%\\\x00-\x1f]", str(out.absolute())):
+            raise InvalidSweep(
+                "submitit cannot write its logs into this directory",
+                expected="a path without %, backslashes and control characters",
+                got=repr(str(out.absolute())),
+                remedy="Choose another --out, or write a script with --script FILE.",
             )
         require_extra("slurm", ["submitit"], what="running on slurm")
         import submitit

@@ -82,6 +82,7 @@ def test_the_script_does_each_part_and_resuming_gathers_them(tmp_path):
         "array": "1-2%5",
         "cpus-per-task": "1",
         "output": f"'{out}/parts/%A_%a.log'",
+        "open-mode": "append",
         "signal": "B:INT@120",
         "partition": "short",
         "time": "0:30:00",
@@ -135,7 +136,7 @@ def test_a_directory_is_a_name_and_no_command(tmp_path):
     (tmp_path / "array.sh").write_text(text)
     assert what_it_runs(tmp_path / "array.sh", index=1)[4:6] == ["--out", str(wild)]
     assert "%%j/parts/%A_%a.log" in options_in(text)["output"]
-    for broken in ("x\ntouch no\n", "x\r"):
+    for broken in ("x\ntouch no\n", "x\r", "x\\n"):
         with pytest.raises(InvalidSweep, match="without line breaks"):
             script_of(sweep_of(seeds=[1]), out=tmp_path / broken, means=Means())
         assert not (tmp_path / broken).exists()
@@ -264,6 +265,7 @@ def test_options_are_those_of_sbatch():
         "P=short",
         "comment=two words",
         'comment="x"',
+        "comment=run#3",
         "a=b\nc=d",
     ):
         with pytest.raises(InvalidSweep, match="an option of Slurm is not understood"):
@@ -291,6 +293,34 @@ def test_submitit_runs_points_that_equal_local_ones(tmp_path, monkeypatch):
         assert alone.evaluations["accuracy_mean"][-1] == score
         assert results_in(out)[run] == alone.summary["result"]["sha256"]
     assert shares[-1] == 5
+
+
+class Cancelled(sims.Callback):
+    """A job that is cancelled, or whose place another takes, after four rounds."""
+
+    def evaluated(self, row):
+        if row["round"] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_job_that_is_cancelled_leaves_a_checkpoint(tmp_path):
+    file, out, script = tmp_path / "s.toml", tmp_path / "out", tmp_path / "array.sh"
+    scenario = {**SCENARIO, "stop": {"rounds": 6}, "evaluate": {"every": 1}}
+    file.write_text(tomli_w.dumps({"scenario": scenario, "seeds": [1]}))
+    CliRunner().invoke(app, ["sweep", str(file), "--out", str(out), "--script", str(script)])
+    part = ["sweep", "--out", str(out), "--part", "1"]
+    done = CliRunner().invoke(app, [*part, "--log", f"{__name__}:Cancelled"])
+    assert done.exit_code == 130, done.output
+    assert len(list(out.glob("runs/*/checkpoint.safetensors"))) == 1
+    assert CliRunner().invoke(app, part).exit_code == 0
+    (run,) = results_in(out)
+    whole = sims.run(sims.load_scenario(out / "runs" / run / "scenario.toml"), compile_when="never")
+    assert results_in(out)[run] == whole.summary["result"]["sha256"]
+
+
+def test_submitit_is_given_no_directory_that_it_would_rename(tmp_path):
+    with pytest.raises(InvalidSweep, match=r"cannot write its logs .*without %"):
+        sims.sweep(sweep_of(), out=tmp_path / "50%a", on="slurm")
 
 
 def test_slurm_is_asked_for_what_a_run_needs(tmp_path, monkeypatch):
