@@ -55,6 +55,8 @@ class MemoryEstimate:
         Libraries.
     disk : int
         Models in a file, which need no memory while nodes are asleep.
+    exchanged : int
+        Rows that cross between shards, as they are sent, received and combined.
     shards : int
         Parts that a simulation is divided into: all else is of one of them.
     compiler : int
@@ -68,13 +70,14 @@ class MemoryEstimate:
     measuring: int = 0
     base: int = SMALLEST_BYTES
     disk: int = 0
+    exchanged: int = 0
     shards: int = 1
     compiler: int = 0
 
     @property
     def total(self) -> int:
         """All together."""
-        return self.rows + self.slots + self.data + self.timeline + self.measuring + self.base
+        return sum(size for _, size in self._parts)
 
     @property
     def elsewhere(self) -> MemoryEstimate:
@@ -91,6 +94,7 @@ class MemoryEstimate:
         return (
             ("rows", self.rows),
             ("models on their way", self.slots),
+            ("rows of other shards", self.exchanged),
             ("data", self.data),
             ("timeline", self.timeline),
             ("work", self.measuring),

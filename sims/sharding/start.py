@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 from sims.engine.programme import Compile
-from sims.running.memory import estimate_memory
 from sims.scenario import Scenario
 from sims.sharding.crew import Crew, Threads
+from sims.sharding.estimate import estimate_shard
 from sims.sharding.partition import divided, pattern_of_lists, pattern_of_rounds
 from sims.sharding.refusals import require_divisible
 from sims.sharding.shard import ShardTask
@@ -51,7 +50,7 @@ def sharded(
         If its parts do not fit together, or it cannot be divided.
     """
     require_divisible(scenario, world)
-    n, states = scenario.population.nodes, None
+    n, states, network = scenario.population.nodes, None, None
     if scenario.algorithm.in_rounds:
         network = round_network(scenario, class_counts=world.class_counts)
         partition = divided(n, shards, pattern_of_rounds(network))
@@ -59,8 +58,7 @@ def sharded(
     else:
         lists = neighbour_lists(scenario, class_counts=world.class_counts)
         partition = divided(n, shards, pattern_of_lists(n, lists))
-    whole = estimate_memory(scenario, world, threads=threads, compile_when=compile_when)
-    memory = replace(whole, rows=-(-whole.rows // shards), slots=-(-whole.slots // shards), shards=shards)
+    memory = estimate_shard(scenario, world, partition, network, threads=threads, compile_when=compile_when)
     task = ShardTask(
         scenario=scenario,
         partition=partition,

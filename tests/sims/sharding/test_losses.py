@@ -106,12 +106,11 @@ def test_shards_that_share_a_machine_must_fit_together(monkeypatch):
     def crew(task, world):
         return Threads(replace(task, together=2), world)
 
-    run(scenario, simulated_by=partial(sharded, shards=2), on_progress=seen.append)
-    needed = seen[0].memory.total
-    assert str(seen[0].memory).endswith(" in each of 2 shards")
-    monkeypatch.setattr(
-        "sims.sharding.shard.available_memory", lambda: int(1.5 * needed)
-    )  # later runs need less
+    for _ in range(2):  # a first run traces, and needs more
+        run(scenario, simulated_by=partial(sharded, shards=2), on_progress=seen.append)
+    needed = seen[-1].memory.total
+    assert str(seen[-1].memory).endswith(" in each of 2 shards")
+    monkeypatch.setattr("sims.sharding.shard.available_memory", lambda: int(1.9 * needed))
     run(scenario, simulated_by=partial(sharded, shards=2))
     with pytest.raises(NotEnoughMemory, match="for each of 2 shards on one machine"):
         run(scenario, simulated_by=partial(sharded, shards=2, crew=crew))
@@ -140,3 +139,16 @@ def test_one_that_is_lost_while_a_checkpoint_is_gathered_costs_nothing(tmp_path)
     assert gathered[:3] == [False, True, True]
     assert losing.simulation.losses == 1
     require_equal(run(made, traces=TRACES), many)
+
+
+def test_a_shard_is_estimated_with_rows_of_others_and_with_ray():
+    """On a ring a shard sends two rows, and receives and combines two."""
+    shard, alone = [], []
+    made = scenario_of("d_psgd", "topology.name=ring", "stop.rounds=2")
+    ran = run(made, traces=TRACES, simulated_by=partial(sharded, shards=3), on_progress=shard.append)
+    run(made, traces=TRACES, on_progress=alone.append)
+    row = 8 * ran.layout.shared_size
+    assert shard[0].memory.exchanged == (2 + 2 * 2) * row
+    assert "rows of other shards" in str(shard[0].memory)
+    assert shard[0].memory.base - alone[0].memory.base == 54_000_000
+    assert shard[0].memory.rows == pytest.approx(alone[0].memory.rows / 3, abs=1)
