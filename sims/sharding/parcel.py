@@ -1,4 +1,4 @@
-"""What is sent to the actor of a shard: its task as text and numbers, opened where it arrives."""
+"""The parcel for the actor of a shard: its task as text and numbers, opened where it arrives."""
 
 from __future__ import annotations
 
