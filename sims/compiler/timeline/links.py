@@ -38,18 +38,18 @@ class Change:
 
     def is_under_way(self, now: float) -> bool:
         """Whether links are different at a time, in seconds."""
-        since, until, every = self.times
-        past = now - since
-        if every and past >= 0:
-            past -= every * np.floor(past / every)
-        return bool(0 <= past < until - since)
+        return any(begins <= now < ends for begins, ends in self._around(now))
 
     def next(self, now: float) -> float:
         """When after ``now`` it begins or ends next, in seconds; infinite if it never does."""
+        return min((at for each in self._around(now) for at in each if at > now), default=float("inf"))
+
+    def _around(self, now: float) -> list[tuple[float, float]]:
+        """Begin and end of the turns around a time: the same numbers for both questions, whatever is rounded."""
         since, until, every = self.times
-        turn = max(0.0, np.floor((now - since) / every)) * every if every else 0.0
-        bounds = [at + turn + again for at in (since, until) for again in ((0.0, every) if every else (0.0,))]
-        return min((bound for bound in bounds if bound > now), default=float("inf"))
+        turn = int((now - since) // every) if every and now > since else 0
+        turns = range(max(0, turn - 1), turn + 2) if every else (0,)
+        return [(since + each * every, until + each * every) for each in turns]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sims.clock.fair_shares import fair_rates
 from sims.clock.transfers import Transfers
-from sims.compiler.timeline.links import links_of
+from sims.compiler.timeline.links import Change, links_of
 from sims.scenario.network import NetworkSection
 
 SPEEDS = st.floats(0.1, 100) | st.just(float("inf"))
@@ -123,3 +123,20 @@ def test_rows_both_ways_slow_one_another_on_measured_paths(tmp_path):
     (tmp_path / "links.csv").write_text("0,10\n10,0")
     network = {"file": tmp_path / "links.csv", "hosts": [0, 1, 0, 1, 0, 1], "both_ways": 0.8}
     assert ended(network, [(0, 1, 8), (1, 0, 8), (2, 3, 10)]) == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "every"),
+    [(0.01, 0.05, 0.09), (0.1, 0.4, 0.7), (0.0, 0.3, 0.7), (64_800, 82_800, 86_400)],
+)
+def test_links_that_change_again_and_again_do_so_whatever_is_rounded(since, until, every):
+    """From one moment of change to the next they are alternately as always and different."""
+    change = Change(times=(since, until, every), factor=0.5, nodes=np.ones(1, dtype=bool))
+    now, under_way = 0.0, since == 0
+    for turn in range(1000):
+        assert change.is_under_way(now) == under_way
+        before, now, under_way = now, change.next(now), not under_way
+        assert now > before
+        assert change.is_under_way((before + now) / 2) != under_way
+        at = since if under_way else until
+        assert now == pytest.approx(at + (turn + (since == 0 and under_way)) // 2 * every, rel=1e-12)
