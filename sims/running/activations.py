@@ -20,6 +20,9 @@ __all__ = ["evaluating_bytes", "training_bytes"]
 
 _SAMPLES_TRIED = 2, 6
 _NODES_TRIED = 8
+_STEP = (
+    3  # gradients, what is subtracted, and rows after it; of each state of an optimiser the old and the new
+)
 _NOISE_TABLES = 6  # float64, of numbers that are drawn at a time
 _COPIES = 1.75  # of these, where what is traced lays them out otherwise
 _KEPT = 3  # outputs, their gradients, and what operators need on the way
@@ -30,7 +33,9 @@ def training_bytes(world: World, threads: int) -> int:
     nodes, row = world.scenario.population.nodes, world.dtype.itemsize * world.layout.size
     batch = min(world.scenario.training.batch_size, int(world.trainer.data.counts.max()))
     block = block_size(row_bytes=row, nodes=5 * nodes)
-    of_blocks = _KEPT * block * batch * sum(_outputs_of_a_sample(world))
+    states = world.trainer.optimiser_state_size // max(1, world.layout.trainable_size)
+    stepped = block * row * (_STEP + 2 * states)
+    of_blocks = _KEPT * block * batch * sum(_outputs_of_a_sample(world)) + stepped
     if world.scenario.training.privacy is None:
         return threads * of_blocks
     return max(of_blocks, _private_bytes(world))

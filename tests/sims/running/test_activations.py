@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gossipfl.training import Nodes
+from sims.engine.blocks import block_size
 from sims.metrics.living import Living, Watching
 from sims.running import activations
 from sims.running.activations import evaluating_bytes, training_bytes
@@ -62,3 +63,17 @@ def test_private_training_holds_what_a_few_nodes_tell(batch):
     with Watching(living.seen):
         world.trainer.train(Nodes.start(rows), np.arange(24))
     assert training_bytes(world, 1) == training_bytes(world, 2) == pytest.approx(living.most, rel=0.3)
+
+
+def test_a_step_of_many_numbers_is_counted():
+    few, many = (
+        training_bytes(world_of(small("task.options.model=mlp", f"training.optimiser='{name}'")), 1)
+        for name in ("sgd", "adamw")
+    )
+    world = world_of(small("task.options.model=mlp"))
+    table = (
+        block_size(row_bytes=8 * world.layout.size, nodes=5 * world.scenario.population.nodes)
+        * world.layout.size
+        * 8
+    )
+    assert many - few == 4 * table
