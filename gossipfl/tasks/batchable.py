@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gossipfl.tasks.batched_attention import attention
-from gossipfl.tasks.batched_convolution import CONVOLUTIONS, convolution
-from gossipfl.tasks.batched_pooling import POOLING, RECTIFIERS, max_pool, rectified
+from gossipfl.tasks.batched_attention import attention, attention_of_one
+from gossipfl.tasks.batched_convolution import CONVOLUTIONS, convolution, convolution_of_one
+from gossipfl.tasks.batched_pooling import POOLING, RECTIFIERS, max_pool, max_pool_of_one, rectified
 from gossipfl.tasks.batched_recurrence import gru_layer, lstm_layer, plain_layer
 from gossipfl.tasks.native_lstm import is_native
 
-__all__ = ["BatchableOperators", "NativeRecurrence"]
+__all__ = ["BatchableOperators", "NativeRecurrence", "OneRowOperators"]
 
 
 @cache
@@ -226,6 +226,41 @@ class NativeRecurrence(TorchFunctionMode):
         if func is torch._C._VariableFunctions.lstm and not kwargs and _has_kernels(*args):
             return _decompositions().get(func, func)(*args)
         return func(*args, **(kwargs or {}))
+
+
+class OneRowOperators(NativeRecurrence):
+    """While this is active, a single row's layers are computed by what is fast among the operators of many rows.
+
+    All else is torch's own, without a dimension of rows.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call an operator, or its replacement."""
+        if func is functional.multi_head_attention_forward:
+            with self:
+                return _multi_head(*args, **(kwargs or {}))
+        if (own := _IMAGES_OF_ONE.get(func)) is not None:
+            return own(*args, **(kwargs or {}))
+        if (named := _OF_ONE.get(getattr(func, "__name__", ""))) is not None:
+            return named(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+_IMAGES_OF_ONE: dict[Callable[..., Any], Callable[..., Any]] = {
+    **dict.fromkeys(CONVOLUTIONS, convolution_of_one),
+    **dict.fromkeys(RECTIFIERS, rectified),
+    **dict.fromkeys(POOLING, max_pool_of_one),
+}
+_OF_ONE: dict[str, Callable[..., Any]] = {
+    "scaled_dot_product_attention": attention_of_one,
+    "linear": _linear,
+}
 
 
 def _has_kernels(inputs: Tensor, state: Any, parameters: Any, *options: Any) -> bool:  # noqa: ANN401

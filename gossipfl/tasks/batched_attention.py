@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["attention", "is_short"]
+__all__ = ["attention", "attention_of_one", "is_short"]
 
 _FUSED_DIMENSIONS = 4  # samples, heads, length, width
 _SHORT = 32  # steps; of more, the fused operator is as fast on a CPU, and holds no scores
@@ -31,6 +31,23 @@ def attention(  # noqa: PLR0917 - torch calls it
     options["is_causal"] = is_causal
     found: Tensor = _Attention.apply(query, key, value, attn_mask, options)  # type: ignore[no-untyped-call]
     return found
+
+
+def attention_of_one(  # noqa: PLR0917 - torch calls it
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    **options: Any,  # noqa: ANN401
+) -> Tensor:
+    """Compute `torch.nn.functional.scaled_dot_product_attention` of a single row, out of ``vmap``."""
+    options["is_causal"] = is_causal
+    plain = attn_mask is None and not dropout_p and not options.keys() - {"is_causal", "scale"}
+    if plain and query.device.type == "cpu" and is_short(query.shape, key.shape):
+        return _by_products(query, key, value, **options)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, **options)
 
 
 def is_short(query: Sequence[int], key: Sequence[int]) -> bool:

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import vmap
 from torch.nn import functional
 
-__all__ = ["CONVOLUTIONS", "convolution"]
+__all__ = ["CONVOLUTIONS", "convolution", "convolution_of_one"]
 
 CONVOLUTIONS = (functional.conv2d,)
 
@@ -30,6 +30,13 @@ def convolution(  # noqa: PLR0917 - torch calls it
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     found: Tensor = _Convolution.apply(inputs, weight, bias, options)  # type: ignore[no-untyped-call]
     return found
+
+
+def convolution_of_one(inputs: Tensor, *weights: Any, **options: Any) -> Tensor:  # noqa: ANN401
+    """Compute `torch.nn.functional.conv2d` of a single row, out of ``vmap``, with channels last in memory."""
+    if inputs.dim() == _IMAGES and inputs.device.type == "cpu":
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    return functional.conv2d(inputs, *weights, **options)
 
 
 class _Convolution(torch.autograd.Function):

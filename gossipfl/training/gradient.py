@@ -3,69 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from gossipfl.codecs import is_finite
 from gossipfl.errors import InvalidTask
-from gossipfl.layout import Entry, Layout
+from gossipfl.layout import Layout
 from gossipfl.randomness import seeded
-from gossipfl.tasks.batchable import BatchableOperators
 from gossipfl.tasks.objective import Objective, PlainLoss
 from gossipfl.tasks.one_by_one import are_one_by_one
-from gossipfl.tasks.own_tensors import OwnTensors
-from gossipfl.tasks.samples import Tree, call_module, copied, map_leaves, take
+from gossipfl.tasks.samples import Tree, copied, map_leaves, take
+from gossipfl.training.differentiated import Differentiated
 from gossipfl.training.optimisers import Reached
 from gossipfl.training.own_module import Loss, OwnModule
+from gossipfl.training.together import Together
 from gossipfl.training.trial import Habits, try_out
 
-__all__ = ["Differentiated", "RowGradients", "concatenated", "row_gradients"]
+__all__ = ["RowGradients", "row_gradients"]
 
 logger = logging.getLogger(__name__)
 
-Tensors = dict[str, Tensor]
 _LONGEST_REASON = 150
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-
-
-class Differentiated(NamedTuple):
-    """What a batch says of each of B rows.
-
-    Parameters
-    ----------
-    losses : Tensor
-        Shape ``[B]``.
-    gradients : Tensor
-        Shape ``[B, trainable_size]``.
-    untrained : Tensor
-        Shape ``[B, D − trainable_size]``: frozen parameters as before, buffers as the module left them.
-    trainable : Tensor
-        Shape ``[B, trainable_size]``: the parameters as the forward pass left them, which is mostly as they were.
-    reached : Reached, optional
-        Which parameters the losses depend on; None where it is all of them.
-    """
-
-    losses: Tensor
-    gradients: Tensor
-    untrained: Tensor
-    trainable: Tensor
-    reached: Reached | None = None
-
-
-def concatenated(parts: Sequence[Differentiated]) -> Differentiated:
-    """What is said of rows one after another; each part says what it reached."""
-    losses, gradients, untrained, trainable = (
-        torch.cat(each) for each in zip(*(part[:4] for part in parts), strict=True)
-    )
-    found = [part.reached for part in parts if part.reached is not None]
-    reached = Reached(torch.cat([each.tensors for each in found]), found[0].widths)
-    return Differentiated(losses, gradients, untrained, trainable, reached)
 
 
 @dataclass(frozen=True)
@@ -88,12 +52,6 @@ class RowGradients:
     @cached_property
     def _device(self) -> torch.device:
         return next((each.device for each in self._own.module.parameters()), torch.device("cpu"))
-
-    @cached_property
-    def _own_tensors(self) -> OwnTensors:
-        """What rows that go through the module together do not bring along."""
-        in_rows = {entry.name for entry in self._layout.entries} - self._habits.fixed
-        return OwnTensors(self._own.module, lambda name: name not in in_rows)
 
     @property
     def constant(self) -> frozenset[str]:
@@ -257,43 +215,13 @@ class RowGradients:
         """Evaluate all rows at once: pure tensor arithmetic, so it can be traced. Only where `vectorised`."""
         if are_one_by_one():
             return self._row_by_row(rows, inputs, targets, [])
-        entries, fixed = self._layout.entries, self._habits.fixed
         if self._habits.changes_samples:
             inputs, targets = copied((inputs, targets))
-        trained = [entry for entry in entries if entry.group != "untrained"]
-        untrained = [entry for entry in entries if entry.group == "untrained"]
-        leaves = {entry.name: entry.read(rows).detach().requires_grad_() for entry in trained}
-        # BatchNorm writes its buffers in place: let it write into copies. What is the same in all rows, and stays,
-        # the module has itself.
-        rest = {entry.name: entry.read(rows).clone() for entry in untrained if entry.name not in fixed}
-        own = self._own_tensors.on(rows.device)
+        return self._together(rows, inputs, targets)
 
-        def loss_of(leaves: Tensors, rest: Tensors, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensors]:
-            tensors = {**leaves, **rest, **own}
-            outputs = call_module(self._own.module, tensors, inputs)
-            return self._loss(outputs, targets), {name: tensors[name].detach() for name in rest}
-
-        with BatchableOperators(), torch.enable_grad():
-            losses, after = vmap(loss_of)(leaves, rest, inputs, targets)
-            # A row's loss depends on no other row, so the gradient of the sum holds the gradient of each.
-            found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
-        width = self._layout.trainable_size
-        gradients = {
-            name: torch.zeros_like(leaf) if gradient is None else gradient
-            for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
-        }
-        reached = [
-            rows.new_full((len(rows), 1), gradient is not None, dtype=torch.bool) for gradient in found
-        ]
-        return Differentiated(
-            losses.detach().to(rows.dtype),
-            _packed(trained, gradients, rows),
-            _packed(untrained, after, rows),
-            rows[:, :width],
-            Reached(torch.cat(reached, dim=1), self._layout.trained_widths)
-            if any(gradient is None for gradient in found)
-            else None,
-        )
+    @cached_property
+    def _together(self) -> Together:
+        return Together(self._own.module, self._layout, self._loss, self._habits.fixed)
 
 
 def row_gradients(
@@ -378,14 +306,3 @@ def _size(tensor: Tensor) -> float:
 
 def _all_equal(first: Tensor, second: Tensor) -> bool:
     return bool(((first == second) | (first.isnan() & second.isnan())).all())
-
-
-def _packed(entries: Iterable[Entry], tensors: Tensors, rows: Tensor) -> Tensor:
-    """Parts of rows from named tensors; of what has none, those of ``rows``."""
-    flat = [
-        entry.flat(tensors[entry.name], dtype=rows.dtype)
-        if entry.name in tensors
-        else rows[..., entry.offset : entry.offset + entry.size]
-        for entry in entries
-    ]
-    return torch.cat(flat, dim=-1) if flat else rows[..., :0]

@@ -15,7 +15,8 @@ from gossipfl.tasks import Task
 from gossipfl.tasks.samples import map_leaves, placed
 from gossipfl.training.batches import draw_seeds
 from gossipfl.training.data import NodeData
-from gossipfl.training.gradient import Differentiated, RowGradients
+from gossipfl.training.differentiated import Differentiated
+from gossipfl.training.gradient import RowGradients
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.step_draws import StepDraws
 

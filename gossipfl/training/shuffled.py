@@ -11,7 +11,8 @@ from gossipfl.tasks.samples import Tree, count, placed, signature, stacked
 from gossipfl.training.augmentation import Transform, transformed
 from gossipfl.training.batches import batch_positions, draw_seeds
 from gossipfl.training.data import NodeData
-from gossipfl.training.gradient import Differentiated, RowGradients, concatenated
+from gossipfl.training.differentiated import Differentiated, concatenated
+from gossipfl.training.gradient import RowGradients
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import Reached
 

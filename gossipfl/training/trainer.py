@@ -20,7 +20,8 @@ from gossipfl.tasks.failures import training_failures_named
 from gossipfl.tasks.samples import Tree, placed
 from gossipfl.training.augmentation import Transform, require_repeatable
 from gossipfl.training.data import NodeData
-from gossipfl.training.gradient import Differentiated, RowGradients, row_gradients
+from gossipfl.training.differentiated import Differentiated
+from gossipfl.training.gradient import RowGradients, row_gradients
 from gossipfl.training.nodes import Nodes
 from gossipfl.training.optimisers import Optimiser, optimiser_of
 from gossipfl.training.private import private_gradients, require_separable, require_unchanged

@@ -10,10 +10,17 @@ from __future__ import annotations
 import torch
 from torch.fx import GraphModule, Node
 
-__all__ = ["classes_first", "is_call", "shape_of", "swaps_last"]
+__all__ = ["classes_first", "is_call", "shape_of", "swaps_last", "tidied"]
 
 aten = torch.ops.aten
 
+_FORMS = (
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.reshape.default,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+)
 _FEW_OUTPUTS = 32  # of more, the last dimension is long enough, and what follows would have to turn it back
 
 
@@ -42,6 +49,31 @@ def classes_first(graph: GraphModule) -> GraphModule:
     nodes.eliminate_dead_code()
     graph.recompile()
     return graph
+
+
+def tidied(graph: GraphModule) -> GraphModule:
+    """Rewrite views of views in place, each of which costs a call: as one, or as nothing."""
+    for node in list(graph.graph.nodes):
+        if is_call(node, *_FORMS) and is_call(node.args[0], *_FORMS):
+            source = node.args[0].args[0]
+            if shape_of(source) == shape_of(node):
+                node.replace_all_uses_with(source)
+            else:
+                node.target, node.kwargs = aten.reshape.default, {}
+                node.args = (source, list(shape_of(node)))
+        elif _undoes(node):
+            node.replace_all_uses_with(node.args[0].args[0])
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _undoes(node: Node) -> bool:
+    """Whether it transposes what the same has transposed."""
+    if not is_call(node, aten.t.default, aten.transpose.int):
+        return False
+    source = node.args[0]
+    return is_call(source, node.target) and source.args[1:] == node.args[1:]  # type: ignore[union-attr]
 
 
 def _outputs_before_samples(graph: GraphModule, product: Node) -> None:

@@ -34,7 +34,7 @@ from sims.engine.compiled_lstm import lstm_shims
 from sims.engine.compiled_passes import for_the_compiler
 from sims.engine.compiled_scores import score_shims
 from sims.engine.gil_free import Unlocked, unlocked_runners
-from sims.engine.graph_passes import classes_first
+from sims.engine.graph_passes import classes_first, tidied
 from sims.engine.kept_graphs import forget, keep, kept, place_of
 from sims.engine.products import (
     product_shims,
@@ -205,6 +205,7 @@ class Programme:
             classes_first(attention_as_products(rewritten))
             if is_on_cpu:
                 traced_products(rewritten)
+            tidied(rewritten)
             trials.require(rewritten)
         except Exception as error:
             logger.info("%s is traced without changes to its memory layout: %s", self.name, error)
