@@ -222,13 +222,20 @@ class NativeRecurrence(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         """Call an operator, or its replacement."""
-        # As `torch.nn.LSTM` calls it; whoever calls it by keywords gets torch's.
-        if func is torch._C._VariableFunctions.lstm and not kwargs and _has_kernels(*args):
-            return _decompositions().get(func, func)(*args)
-        return func(*args, **(kwargs or {}))
+        return _recurrence_of(func, args, kwargs)(*args, **(kwargs or {}))
 
 
-class OneRowOperators(NativeRecurrence):
+def _recurrence_of(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
+) -> Callable[..., Any]:
+    """What computes an operator of one row: of an LSTM our kernels, where they can and pay."""
+    # As `torch.nn.LSTM` calls it; whoever calls it by keywords gets torch's.
+    if func is torch._C._VariableFunctions.lstm and not kwargs and _has_kernels(*args):
+        return _decompositions().get(func, func)
+    return func
+
+
+class OneRowOperators(TorchFunctionMode):
     """While this is active, a single row's layers are computed by what is fast among the operators of many rows.
 
     All else is torch's own, without a dimension of rows.
@@ -249,9 +256,16 @@ class OneRowOperators(NativeRecurrence):
             return own(*args, **(kwargs or {}))
         if (named := _OF_ONE.get(getattr(func, "__name__", ""))) is not None:
             return named(*args, **(kwargs or {}))
-        return super().__torch_function__(func, types, args, kwargs)
+        if func is Tensor.view and not kwargs and not isinstance(args[1], torch.dtype):
+            return args[0].reshape(*args[1:])  # of what has its channels last
+        if func in _PLAIN_RECURRENCE and len(args) > 2 and isinstance(args[2], list):
+            return _decompositions().get(func, func)(*args, **(kwargs or {}))
+        return _recurrence_of(func, args, kwargs)(*args, **(kwargs or {}))
 
 
+_PLAIN_RECURRENCE = tuple(
+    getattr(torch._C._VariableFunctions, name) for name in ("gru", "rnn_tanh", "rnn_relu")
+)
 _IMAGES_OF_ONE: dict[Callable[..., Any], Callable[..., Any]] = {
     **dict.fromkeys(CONVOLUTIONS, convolution_of_one),
     **dict.fromkeys(RECTIFIERS, rectified),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
-from gossipfl.tasks.batchable import BatchableOperators
+from gossipfl.tasks.batchable import BatchableOperators, OneRowOperators
 from gossipfl.tasks.batched_pooling import SlicedPooling
 
 ROWS, SAMPLES, HEADS, LENGTH, WIDTH = 5, 3, 2, 7, 4
@@ -250,3 +251,62 @@ def test_what_has_changed_meanwhile_is_pooled_as_it_is(changed: int) -> None:
     with BatchableOperators():
         together = vmap(of_row)(images)
     torch.testing.assert_close(together, torch.stack([of_row(row) for row in images]), rtol=0, atol=0)
+
+
+class _Attending(nn.Module):
+    def __init__(self, *, masked: bool) -> None:
+        super().__init__()
+        self.attention, self.masked = nn.MultiheadAttention(8, HEADS, batch_first=True), masked
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        mask = torch.full((LENGTH, LENGTH), -torch.inf).triu(1)
+        if not self.masked:
+            return self.attention(inputs, inputs, inputs, need_weights=False)[0]
+        return self.attention(inputs, inputs, inputs, attn_mask=mask, is_causal=True, need_weights=False)[0]
+
+
+class _Indexed(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        found, places = functional.max_pool2d(functional.relu(images), 2, return_indices=True)
+        return found * places
+
+
+class _Flat(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.view(len(images), -1)
+
+
+IMAGES, STEPS = (SAMPLES, 2, 6, 6), (SAMPLES, LENGTH, 8)
+OF_ONE: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
+    "view": (IMAGES, lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.MaxPool2d(2), _Flat())),
+    "norm": (IMAGES, lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding="same"), nn.GroupNorm(2, 4))),
+    "pooled": (IMAGES, lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 1, 1))),
+    "in place": (IMAGES, lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2))),
+    "indices": (IMAGES, lambda: nn.Sequential(nn.Conv2d(2, 4, 3), _Indexed())),
+    "an image": (IMAGES[1:], lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2))),
+    "attention": (STEPS, lambda: _Attending(masked=False)),
+    "causal": (STEPS, lambda: _Attending(masked=True)),
+    "linear": (STEPS, lambda: nn.Linear(8, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_a_single_row_has_the_results_and_gradients_of_its_module(kind: str) -> None:
+    torch.manual_seed(0)
+    shape, make = OF_ONE[kind]
+    module, given = make(), torch.randn(shape)
+    parameters = dict(module.named_parameters())
+
+    def of_row(inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        leaves = [each.detach().requires_grad_() for each in (inputs, *tensors)]
+        named = dict(zip(parameters, leaves[1:], strict=True))
+        found = functional_call(module, named, (leaves[0],))
+        return found.detach(), *torch.autograd.grad((found * found.detach().cos()).sum(), leaves)
+
+    expected = of_row(given, *parameters.values())
+    with OneRowOperators():
+        found = of_row(given, *parameters.values())
+        graph = make_fx(of_row)(given, *parameters.values())
+    for results in (found, graph(given, *parameters.values())):
+        for one, other in zip(results, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)

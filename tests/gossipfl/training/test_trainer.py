@@ -103,6 +103,15 @@ def test_one_row_at_a_time_equals_sixty_four_rows_at_once(model: str) -> None:
     assert not torch.allclose(together.rows, nodes.rows)
 
 
+@pytest.mark.parametrize("model", VECTORISED)
+def test_a_single_row_that_is_traced_has_the_gradient_of_its_module(model: str) -> None:
+    _, trainer, nodes = prepare(model, TrainingSettings(learning_rate=0.1, batch_size=8), rows=1)
+    batch = trainer.data.gather(np.array([0]), np.arange(8)[None])
+    alone = trainer.gradients(nodes.rows, *batch, [])
+    for one, other in zip(trainer.gradients.together(nodes.rows, *batch)[:4], alone[:4], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("model", list(MODELS))
 def test_training_is_deterministic_and_leaves_its_input_and_the_global_generator_alone(model: str) -> None:
     settings = TrainingSettings(learning_rate=0.1, momentum=0.9, batch_size=8, local_steps=2)
