@@ -174,7 +174,7 @@ class PlainLoop:
 class Simulated:
     """The same as simulations do it."""
 
-    def __init__(self, world: World, compile_when: str) -> None:
+    def __init__(self, world: World, compile_when: str, block: int | None = None) -> None:
         phases, nodes = Phases(), world.scenario.population.nodes
         self.local = BlockTraining(
             world,
@@ -184,6 +184,8 @@ class Simulated:
             device=torch.device("cpu"),
             phases=phases,
         )
+        if block is not None:
+            self.local.blocks.block = block
         self.evaluator = Evaluator(world, expected_rows=0, compile_when=compile_when)
         rows = world.task.initial_row().repeat(nodes, 1)
         self.nodes = Nodes.start(rows, optimiser_state_size=world.trainer.optimiser_state_size)
@@ -206,11 +208,13 @@ def seconds_of(run: Callable[[], None], rounds: int) -> float:
     return (time.process_time() - started) / rounds
 
 
-def measure(kind: str, *, nodes: int, rounds: int, repeats: int, compile_when: str) -> None:
+def measure(
+    kind: str, *, nodes: int, rounds: int, repeats: int, compile_when: str, block: int | None
+) -> None:
     """Print both ways' figures of one model."""
     world = world_of(kind, nodes)
     started = time.process_time()
-    simulated = Simulated(world, compile_when)
+    simulated = Simulated(world, compile_when, block)
     simulated.train()
     trained = time.process_time()
     simulated.evaluate()
@@ -245,6 +249,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", choices=["auto", "always", "never"], default="never")
+    parser.add_argument("--block", type=int, help="rows trained together, in place of the simulator's choice")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -255,6 +260,7 @@ def main() -> None:
         rounds=chosen.rounds,
         repeats=chosen.repeats,
         compile_when=chosen.compile,
+        block=chosen.block,
     )
     for kind in chosen.only or MODELS:
         run(kind)
