@@ -1,4 +1,4 @@
-"""What a batch says of rows: losses, gradients, and what the forward pass left."""
+"""Losses, gradients and what a forward pass left: the outcome of a batch for each of B rows."""
 
 from __future__ import annotations
 
