@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tomllib
 from dataclasses import dataclass
 
 from gossipfl.tasks import Dataset
@@ -15,6 +14,7 @@ from sims.scenario import to_toml
 from sims.scenario.text import scenario_of
 from sims.sharding.partition import Partition
 from sims.sharding.shard import ShardTask
+from topology.parsing import toml_of
 
 __all__ = ["Parcel", "opened", "parcel_of"]
 
@@ -59,7 +59,7 @@ def parcel_of(task: ShardTask, *, together: int) -> Parcel:
 
 def opened(parcel: Parcel, shipment: Shipment, data: Arrays | None) -> tuple[ShardTask, Dataset | None]:
     """Unpack a task with its files, and the samples that came with it."""
-    table = relocated(tomllib.loads(parcel.scenario), shipment.unpack(place_of(parcel.journey)))
+    table = relocated(toml_of(parcel.scenario), shipment.unpack(place_of(parcel.journey)))
     scenario = scenario_of(table, source="the scenario")
     task = ShardTask(
         scenario=scenario,

@@ -6,7 +6,6 @@ import logging
 import os
 import pickle
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import ModuleType
@@ -23,6 +22,7 @@ from sims.sharding.placement import means_of_each
 from sims.sharding.post import Key, Post, Rows, Stopped
 from sims.sharding.shard import Shard, ShardTask
 from sims.world import World
+from topology.parsing import toml_of
 
 __all__ = ["RayCrew", "ray_crews"]
 
@@ -184,7 +184,7 @@ class RayCrew:
     def _put(self, scenario: Scenario) -> tuple[Any, Any]:
         """Put files that a scenario names, and its samples, into the object store, for all machines."""
         arrays = samples_of(scenario)
-        files = shipment_of(*paths_in(tomllib.loads(to_toml(scenario))))
+        files = shipment_of(*paths_in(toml_of(to_toml(scenario))))
         return self._ray.put(files), None if arrays is None else self._ray.put(arrays)
 
     def _start(self) -> None:

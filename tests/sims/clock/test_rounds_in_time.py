@@ -179,16 +179,16 @@ def test_push_sum_keeps_its_mass_whatever_is_lost():
         (["network.links.changes=[{since=3,until=2,factor=2}]"], InvalidScenario, "begins before it ends"),
         (["network.bandwidth=1", "network.links.up=1"], InvalidScenario, "leave one of them out"),
         (["network.links.file=nowhere"], SimulationError, "planetlab"),
-        (["algorithm={name='gossip_learning'}", "network.deadline=1"], InvalidScenario, "of rounds"),
+        (["algorithm={name='gossip_learning'}", "network.deadline=1"], InvalidScenario, "is for rounds"),
         (
             ["algorithm={name='gossip_learning'}", "network.links.shared=[{nodes=[1],up=1}]"],
             InvalidScenario,
-            "of rounds",
+            "is for rounds",
         ),
         (
-            ["algorithm={name='gossip_learning'}", "network.links.both_ways=0.8"],
+            ["algorithm={name='gossip_learning'}", "network.links.up=9", "network.links.both_ways=0.8"],
             InvalidScenario,
-            "both_ways is of rounds",
+            "both_ways is for rounds",
         ),
     ],
 )

@@ -155,7 +155,7 @@ def test_nodes_that_are_linked_to_nobody_learn_nothing_and_lose_nothing():
 
 def test_a_network_of_one_has_nobody_to_learn_of():
     run = averaging([csr_array(np.eye(1))])
-    with pytest.raises(NotAccountable, match="nobody to learn of"):
+    with pytest.raises(NotAccountable, match="nobody to learn about"):
         report_of(run, noise=1.0, delta=1e-5)
     with pytest.raises(NotAccountable, match="leaves somebody out"):
         worst_coalition(run, 1)

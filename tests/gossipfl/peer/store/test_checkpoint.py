@@ -25,6 +25,7 @@ from gossipfl.peer.store.checkpoint import (
     save_checkpoint,
 )
 from gossipfl.tasks import Dataset, Task
+from gossipfl.tasks.agreed import earlier_fingerprints
 from gossipfl.training import Nodes
 
 
@@ -143,7 +144,7 @@ def test_rows_with_or_without_what_stays_are_read_as_either(tmp_path, left_out, 
 def test_a_file_with_another_body_is_refused_by_name(tmp_path):
     """One of an earlier version, whose tasks were known without what stays."""
     task, other = on_a_body(), on_a_body(seed=1)
-    with patch.object(Task, "fingerprint", task._earlier()[0]):
+    with patch.object(Task, "fingerprint", earlier_fingerprints(task)[0]):
         save_checkpoint(tmp_path / "c", of_body(task), task)
     assert same(load_checkpoint(tmp_path / "c", task, optimiser_state_size=0), of_body(task))
     lean = task.leaving_out(BODY)
