@@ -286,6 +286,7 @@ OF_ONE: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "an image": (IMAGES[1:], lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2))),
     "attention": (STEPS, lambda: _Attending(masked=False)),
     "causal": (STEPS, lambda: _Attending(masked=True)),
+    "rectified": (IMAGES, lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())),
     "linear": (STEPS, lambda: nn.Linear(8, 3)),
 }
 
