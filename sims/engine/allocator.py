@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Spare", "empty", "keep_released_memory", "return_released_memory"]
+__all__ = ["LARGEST_KEPT", "Spare", "empty", "keep_released_memory", "return_released_memory"]
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_LARGEST_KEPT: Final = 1 << 25  # the most that older versions take
+LARGEST_KEPT: Final = 1 << 25  # the most that older versions take
+"""Bytes of a block from which on it returns to the system when it is released."""
 _MOST_KEPT: Final = 1 << 28
 
 
@@ -36,7 +37,7 @@ def keep_released_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+    mallopt(_M_MMAP_THRESHOLD, LARGEST_KEPT)
     mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
 
 

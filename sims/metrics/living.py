@@ -49,17 +49,24 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class Living:
     """Bytes of tensors that operations made and that are still held.
 
+    Parameters
+    ----------
+    kept_below : float
+        Bytes of a tensor below which its memory is kept by the allocator once it is released: it serves other
+        such tensors, but none that are larger.
+
     Attributes
     ----------
     now, most : int
-        Bytes at present, and at most so far.
+        Bytes at present, and at most so far, what the allocator keeps included.
     paused : bool
         Whether what is made now does not count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, kept_below: float = 0) -> None:
         self.now = self.most = 0
         self.paused = False
+        self._kept_below, self._small, self._most_small = kept_below, 0, 0
         self._known = WeakIdKeyDictionary()
 
     def seen(self, operation: Any, found: Any) -> None:  # noqa: ANN401
@@ -72,8 +79,14 @@ class Living:
             if storage not in self._known:
                 size = self._known[storage] = storage.nbytes()
                 weakref.finalize(storage, self._gone, size).atexit = False
-                self.now += size
-                self.most = max(self.most, self.now)
+                self._add(size)
+                self._most_small = max(self._most_small, self._small)
+                self.most = max(self.most, self.now - self._small + self._most_small)
+
+    def _add(self, size: int) -> None:
+        self.now += size
+        if abs(size) < self._kept_below:
+            self._small += size
 
     def _gone(self, size: int) -> None:
-        self.now -= size
+        self._add(-size)

@@ -27,6 +27,7 @@ from gossipfl.rounds.message_shapes import nobody_around
 from gossipfl.training import Nodes
 from sims.clock import failures_of
 from sims.clock.profile import CountedTraining
+from sims.engine.allocator import LARGEST_KEPT
 from sims.engine.round_engine import absent_as_before
 from sims.engine.sent import Sent
 from sims.metrics.living import Living, Watching
@@ -96,8 +97,11 @@ def _links(degree: int) -> Links:
 
 
 def _most(world: World, links: Links) -> int:
-    """The most bytes of some rounds of four nodes with such links."""
-    living = Living()
+    """The most bytes of some rounds of four nodes with such links.
+
+    Tables that are small with all nodes are kept by the allocator, and make no room for large ones.
+    """
+    living = Living(kept_below=LARGEST_KEPT * _NODES / world.scenario.population.nodes)
     with torch.no_grad(), Watching(living.seen):
         _rehearse(world, links, living)
     return living.most

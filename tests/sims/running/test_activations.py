@@ -43,6 +43,22 @@ def test_what_is_released_is_held_no_more():
     assert living.most == 4000
 
 
+def test_what_the_allocator_keeps_makes_no_room_for_larger_tensors():
+    living = Living(kept_below=4000)
+    with Watching(living.seen):
+        small = [torch.zeros(999) for _ in range(3)]
+        assert living.now == living.most == 3 * 3996
+        del small
+        assert living.now == 0
+        again = torch.zeros(999)  # where the first was
+        large = torch.zeros(5000)
+        assert living.now == 3996 + 20_000
+        assert living.most == 3 * 3996 + 20_000
+        del again, large
+        torch.zeros(5001)
+    assert living.most == 3 * 3996 + 20_004
+
+
 def test_each_thread_computes_a_block():
     world = world_of(small("task.options.model=mlp"))
     assert training_bytes(world, 3) == 3 * training_bytes(world, 1) > 0

@@ -91,6 +91,17 @@ def test_every_algorithm_in_rounds_is_rehearsed(name, monkeypatch):
 run_round = module.run_round
 
 
+def test_small_tables_are_kept_beside_large_ones(monkeypatch):
+    # What is released of blocks of 4,096 numbers returns to the system, and of rows it is kept.
+    overrides = ("algorithm.name='demo'", "training.optimiser='sgd'")
+    monkeypatch.setattr(module, "LARGEST_KEPT", 0)
+    returned = rows_of(*overrides)
+    monkeypatch.setattr(module, "LARGEST_KEPT", NODES * 4 * 500)
+    assert returned + 1 < rows_of(*overrides) < returned + 8
+    monkeypatch.setattr(module, "LARGEST_KEPT", NODES * 4 * 20_000)
+    assert rows_of(*overrides) == returned  # all are kept: what one released another takes
+
+
 def test_what_would_not_fit_is_not_rehearsed(monkeypatch):
     monkeypatch.setattr(module, "available_memory", lambda: 100)
     assert rows_of("algorithm.name='choco'") == 3
