@@ -20,6 +20,7 @@ from gossipfl.algorithms import (
     run_round,
 )
 from gossipfl.algorithms.author_calls import start_nodes
+from gossipfl.attacks import SameToAll
 from gossipfl.codecs.draws import common_key, exchange_keys
 from gossipfl.machine import available_memory
 from gossipfl.outgoing import IN_FULL, Draws, Pipeline
@@ -115,7 +116,8 @@ def _rehearse(world: World, links: Links, living: Living) -> None:
     of_links = links if algorithm.requirements.links else None
     nodes = start_nodes(algorithm, start, shared_size=layout.shared_size, links=of_links)
     del rows, start
-    exchanges = _Exchanges(outgoing_of(scenario), living, seed=scenario.seed)
+    lies = scenario.attack is not None and isinstance(scenario.attack.build(), SameToAll)
+    exchanges = _Exchanges(outgoing_of(scenario), living, seed=scenario.seed, lies=lies)
     local = _Training(scenario.training, layout, _SAMPLES, shift=0.01, nodes=_NODES)
     some_stay_away = "churn" in failures_of(scenario)
     rounds = min(_MOST_ROUNDS, int(scenario.stop.rounds), max(2, _NUMBERS // (_NODES * layout.size)))
@@ -149,10 +151,14 @@ class _Training(CountedTraining):
 
 
 class _Exchanges:
-    """Exchanges of which everybody hears what he has sent, and that keep the sums as simulations do."""
+    """Exchanges of which everybody hears what he has sent, and that keep the sums as simulations do.
 
-    def __init__(self, outgoing: Pipeline, living: Living, *, seed: int) -> None:
-        self._outgoing, self._living, self._seed = outgoing, living, seed
+    Where hostile nodes tell everybody the same lies, there is a table of what is told beside the sums. Where a rule
+    combines rows, a neighbour's of everybody are counted already, which are there for a few nodes only.
+    """
+
+    def __init__(self, outgoing: Pipeline, living: Living, *, seed: int, lies: bool) -> None:
+        self._outgoing, self._living, self._seed, self._lies = outgoing, living, seed, lies
         self.round = 0
         self._spare: Tensor | None = None
 
@@ -171,6 +177,8 @@ class _Exchanges:
             return sent.mixed(sent.decoded.clone())
         self._spare = None  # its memory is taken by the next sums, if nobody has them any more
         self._spare = sent.decoded.clone() if isinstance(exchange, Exchange) else None
+        if self._lies:
+            sent.decoded.clone()  # what is told
         return sent.mixed(self._spare)
 
     def _decoded(self, outgoing: Pipeline, rows: Tensor, draws: Draws) -> Tensor:

@@ -25,6 +25,7 @@ def scenario_of(*overrides):
     )
 
 
+LIES = "attack={name='sign_flip',share=0.1}"
 ABSENCES = "churn.process={kind='cycle',offline=0.3}"
 
 
@@ -40,6 +41,8 @@ def rows_of(*overrides):
         (("algorithm.name='d_psgd'",), 3),  # before, trained, mixed
         (("algorithm.name='d_psgd'", "training={optimiser='adamw'}"), 7),  # two states of twice the size
         (("algorithm.name='d_psgd'", "training={optimiser='adamw'}", ABSENCES), 9),  # and as after the round
+        (("algorithm.name='d_psgd'", LIES), 4),  # and what hostile nodes tell
+        (("algorithm.name='trimmed_mean'", LIES), 4),
         (("algorithm.name='fedavg'",), 5),  # what is sent there, with its weight, and what comes back
     ],
 )
