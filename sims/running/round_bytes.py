@@ -153,8 +153,8 @@ class _Training(CountedTraining):
 class _Exchanges:
     """Exchanges of which everybody hears what he has sent, and that keep the sums as simulations do.
 
-    Where hostile nodes tell everybody the same lies, there is a table of what is told beside the sums. Where a rule
-    combines rows, a neighbour's of everybody are counted already, which are there for a few nodes only.
+    Where hostile nodes tell everybody the same lies, there is a table of what is told beside the sums. Where a
+    rule combines rows, a neighbour's of everybody are counted already, which are there for a few nodes only.
     """
 
     def __init__(self, outgoing: Pipeline, living: Living, *, seed: int, lies: bool) -> None:
