@@ -32,18 +32,30 @@ typedef int32_t Bits __attribute__((vector_size(4 * kLanes)));
 inline Vector load(const float* from) { return *reinterpret_cast<const Anywhere*>(from); }
 inline void store(float* to, Vector values) { *reinterpret_cast<Anywhere*>(to) = values; }
 
+#ifdef __AVX512F__
+inline __mmask16 mask_of(int64_t count) { return __mmask16(count > 0 ? (1u << count) - 1 : 0); }  // of at most 15
+#endif
+
 inline Vector load_some(const float* from, int64_t count) {
   if (count >= kLanes) return load(from);
+#ifdef __AVX512F__
+  return _mm512_maskz_loadu_ps(mask_of(count), from);
+#else
   float found[kLanes] = {};
   for (int64_t lane = 0; lane < count; ++lane) found[lane] = from[lane];
   return load(found);
+#endif
 }
 
 inline void store_some(float* to, Vector values, int64_t count) {
   if (count >= kLanes) return store(to, values);
+#ifdef __AVX512F__
+  _mm512_mask_storeu_ps(to, mask_of(count), values);
+#else
   float found[kLanes];
   store(found, values);
   for (int64_t lane = 0; lane < count; ++lane) to[lane] = found[lane];
+#endif
 }
 
 // Of these three, NaN stays.
@@ -70,6 +82,17 @@ inline Vector at_least(Vector x, float least) {
 }
 
 inline Vector clamped(Vector x, float most) { return at_least(at_most(x, most), -most); }
+
+inline Vector root(Vector x) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_ps(x);
+#elif defined(__AVX__)
+  return _mm256_sqrt_ps(x);
+#else
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+#endif
+}
 
 constexpr float kMostExponent = 87.0f;
 
@@ -130,10 +153,8 @@ inline Vector high_of(Vector a, Vector b) { return PICK(a, b, 4, 12, 5, 13, 6, 1
 #undef PICK
 
 // A square of numbers, turned: each round interleaves the halves' lines.
-inline void turn_square(const float* from, int64_t line, float* to, int64_t to_line) {
-  Vector lines[kLanes], turned[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) lines[i] = load(from + i * line);
+__attribute__((always_inline)) inline void turn(Vector (&lines)[kLanes]) {
+  Vector turned[kLanes];
 #pragma GCC unroll 4
   for (int left = kLanes; left > 1; left /= 2) {
 #pragma GCC unroll 8
@@ -144,8 +165,25 @@ inline void turn_square(const float* from, int64_t line, float* to, int64_t to_l
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) lines[i] = turned[i];
   }
+}
+
+inline void turn_square(const float* from, int64_t line, float* to, int64_t to_line) {
+  Vector lines[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) lines[i] = load(from + i * line);
+  turn(lines);
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) store(to + i * to_line, lines[i]);
+}
+
+// Some lines of some numbers, turned and scaled, as a whole square: what there is not is zero.
+inline void turn_some(const float* from, int64_t line, int64_t count, int64_t numbers, float scale, float* to) {
+  Vector lines[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) lines[i] = i < count ? load_some(from + i * line, numbers) : Vector{};
+  turn(lines);
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) store(to + i * kLanes, lines[i] * scale);
 }
 
 // Memory of one call, zero at first: what is padded stays so.

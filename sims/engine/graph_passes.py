@@ -21,6 +21,7 @@ _FORMS = (
     aten.unsqueeze.default,
     aten.squeeze.dim,
 )
+_SAME = (*_FORMS[:3], aten.expand.default, aten.detach.default)  # where they keep the shape
 _FEW_OUTPUTS = 32  # of more, the last dimension is long enough, and what follows would have to turn it back
 
 
@@ -33,9 +34,7 @@ def classes_first(graph: GraphModule) -> GraphModule:
     nodes = graph.graph
     nodes.eliminate_dead_code()
     for node in list(nodes.nodes):
-        if is_call(
-            node, aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default
-        ):
+        if is_call(node, *_SAME):
             source = node.args[0]
             if isinstance(source, Node) and shape_of(source) == shape_of(node):
                 node.replace_all_uses_with(source)

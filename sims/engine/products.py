@@ -167,7 +167,32 @@ def traced_products(graph: GraphModule) -> GraphModule:
     worthwhile = [
         node for node in graph.graph.nodes if _is_small(node) and _multiplications(node) >= _WORTH_A_CALL
     ]
-    return with_products(graph, least=_WORTH_A_CALL) if worthwhile and _kernel() is not None else graph
+    if not worthwhile or _kernel() is None:
+        return graph
+    with_products(graph, least=_WORTH_A_CALL)
+    for node in list(graph.graph.nodes):
+        if is_call(node, aten.add.Tensor):
+            _add_within(graph, node)
+    graph.recompile()
+    return graph
+
+
+def _add_within(graph: GraphModule, node: Node) -> None:
+    """Let a product begin with a bias that is added to it alone."""
+    for product, bias in (node.args, node.args[::-1]):
+        if not isinstance(bias, Node) or not is_call(product, OPERATOR) or node.kwargs:
+            continue
+        assert isinstance(product, Node)  # noqa: S101 - a call
+        shape, dtype = shape_of(product), bias.meta["tensor_meta"].dtype
+        fits = shape_of(bias) == shape[2:] and shape_of(node) == shape and dtype == torch.float32
+        if fits and len(product.args) == 2 and len(product.users) == 1:
+            with graph.graph.inserting_before(node):
+                found = graph.graph.call_function(OPERATOR, (*product.args, bias))
+            found.meta["tensor_meta"] = node.meta["tensor_meta"]
+            node.replace_all_uses_with(found)
+            graph.graph.erase_node(node)
+            graph.graph.erase_node(product)
+            return
 
 
 def without_products(graph: GraphModule) -> GraphModule:

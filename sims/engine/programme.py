@@ -28,7 +28,11 @@ from gossipfl.caches import code_directory, is_ours
 from gossipfl.kernels.building import has_compiler, has_failed
 from gossipfl.tasks.one_by_one import one_by_one
 from sims.engine.allocator import return_released_memory
-from sims.engine.attention_passes import attention_as_products
+from sims.engine.attention_passes import (
+    attention_as_products,
+    attention_by_kernel,
+    attention_without_kernel,
+)
 from sims.engine.captured import Captured, pays
 from sims.engine.compiled_lstm import lstm_shims
 from sims.engine.compiled_passes import for_the_compiler
@@ -36,6 +40,7 @@ from sims.engine.compiled_scores import score_shims
 from sims.engine.gil_free import Unlocked, unlocked_runners
 from sims.engine.graph_passes import classes_first, tidied
 from sims.engine.kept_graphs import forget, keep, kept, place_of
+from sims.engine.norm_passes import norms_as_operators, norms_by_kernel
 from sims.engine.products import (
     product_shims,
     source_digest,
@@ -202,6 +207,7 @@ class Programme:
             rewritten = copy.deepcopy(graph)
             if is_on_cpu := arguments[0].device.type == "cpu":
                 layers_of_tokens(scores_at_targets(rewritten))
+                norms_by_kernel(attention_by_kernel(rewritten))
             classes_first(attention_as_products(rewritten))
             if is_on_cpu:
                 traced_products(rewritten)
@@ -215,7 +221,8 @@ class Programme:
     def _rewritten(self, graph: GraphModule) -> GraphModule:
         """The graph as the compiler is to have it."""
         try:
-            return with_products(for_the_compiler(graph))
+            plain = norms_as_operators(attention_without_kernel(copy.deepcopy(graph)))
+            return with_products(for_the_compiler(tidied(plain)))
         except Exception as error:  # whatever a user's module may have been traced to
             logger.info("%s is compiled as it was traced: %s", self.name, error)
             return graph

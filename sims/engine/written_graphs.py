@@ -12,14 +12,20 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import Graph, GraphModule, Node
 
-from gossipfl.kernels import lstm, scores
+from gossipfl.kernels import attention, lstm, norms, scores
 from sims.engine import products
 from topology.parsing import json_of
 
 __all__ = ["Unreadable", "Unwritable", "read", "written"]
 
 _NAMESPACES = {"aten", "prims"}
-_KERNELS = {str(operator): operator for operator in (*lstm.OPERATORS, products.OPERATOR, scores.OPERATOR)}
+_KERNELS = {
+    str(operator): operator
+    for operator in (
+        *lstm.OPERATORS,
+        *(kernel.OPERATOR for kernel in (attention, norms, products, scores)),
+    )
+}
 _KINDS = (torch.dtype, torch.layout, torch.memory_format)
 _OPERATIONS = {name: name for name in ("placeholder", "call_function", "output")}
 _WRONG = AttributeError, KeyError, OverflowError, TypeError, ValueError

@@ -225,6 +225,26 @@ def test_traced_products_are_torchs_to_rounding():
     assert not [node for node in rewritten.graph.nodes if node.target is OPERATOR]
 
 
+def test_a_bias_that_is_added_to_a_product_alone_is_its_own():
+    def added(left, right, bias, other):
+        alone, again, twice = (torch.bmm(left, each) for each in (right, right.flip(0), 2 * right))
+        of_each_row = torch.bmm(left, right.sin()) + other
+        return alone + bias, again + bias, again, of_each_row, twice + 2 * bias + bias
+
+    arguments = (
+        torch.randn(3, 900, 20),
+        torch.randn(3, 20, 64),
+        torch.randn(64),
+        torch.randn(3, 1, 64),
+    )
+    graph = traced_products(make_fx(added)(*arguments))
+    if has_compiler():
+        called = [node for node in graph.graph.nodes if node.target is OPERATOR]
+        assert sorted(len(node.args) for node in called) == [2, 2, 3, 3]
+    for one, other in zip(graph(*arguments), added(*arguments), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-4)
+
+
 def test_small_traced_products_stay_torchs():
     graph = make_fx(layers)(torch.randn(3, 1300), torch.randn(3, 20, 64))
     assert not [node for node in traced_products(graph).graph.nodes if node.target is OPERATOR]
