@@ -150,6 +150,8 @@ class RayCrew:
         self._shipment, self._data = self._put(task.scenario)
         self._actors: dict[int, Any] = {}
         self._lost = set(range(task.partition.shards))
+        # One class for all: survivors' messages to actors of a class declared later are lost.
+        self._served = ray.remote(concurrency_groups={_POST: 1})(_served(ray))
         self._start()
 
     def processes(self) -> list[int]:
@@ -193,7 +195,7 @@ class RayCrew:
             ray.nodes(), shards=task.partition.shards, threads=task.threads, device=task.device
         )
         # One that is lost is replaced here, with all others set back: Ray alone could not.
-        made = ray.remote(concurrency_groups={_POST: 1})(_served(ray)).options(
+        made = self._served.options(
             **means, max_restarts=0, scheduling_strategy="SPREAD", enable_task_events=False
         )
         started = sorted(self._lost)
