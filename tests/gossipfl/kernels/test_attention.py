@@ -8,21 +8,11 @@ from hypothesis import strategies as st
 from gossipfl.kernels import attention
 from gossipfl.kernels.building import has_compiler
 
-pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
-
-
-@pytest.fixture(scope="module", params=["as wide as here", "AVX2"], autouse=True)
-def library(request):
-    """The kernel for this machine, and for one whose vectors are half as long."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "AVX2":
-            if torch.backends.cpu.get_cpu_capability() not in {"AVX2", "AVX512"}:
-                pytest.skip("not this processor")
-            patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-        found = attention._library.__wrapped__()
-        assert found is not None
-        patch.setattr(attention, "_library", lambda: found)
-        yield
+KERNEL = attention
+pytestmark = [
+    pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler"),
+    pytest.mark.usefixtures("both_widths"),
+]
 
 
 def drawn(samples, heads, queries, keys, width, out, *, seed=0):

@@ -9,21 +9,11 @@ from torch.nn import functional
 from gossipfl.kernels import norms
 from gossipfl.kernels.building import has_compiler
 
-pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
-
-
-@pytest.fixture(scope="module", params=["as wide as here", "AVX2"], autouse=True)
-def library(request):
-    """The kernel for this machine, and for one whose vectors are half as long."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "AVX2":
-            if torch.backends.cpu.get_cpu_capability() not in {"AVX2", "AVX512"}:
-                pytest.skip("not this processor")
-            patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-        found = norms._library.__wrapped__()
-        assert found is not None
-        patch.setattr(norms, "_library", lambda: found)
-        yield
+KERNEL = norms
+pytestmark = [
+    pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler"),
+    pytest.mark.usefixtures("both_widths"),
+]
 
 
 def drawn(lines, width, *, mean=0.0, seed=0):
